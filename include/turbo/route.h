@@ -1,0 +1,161 @@
+/* route.h - which handler gets which request, and on what terms. */
+#ifndef TURBO_ROUTE_H
+#define TURBO_ROUTE_H
+
+#include "turbo/export.h"
+#include "turbo/request.h"
+#include "turbo/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * Chooses the shard of a request; runs on I/O loops, several at once, for every request of the route.
+ *
+ * @param req     routed, its head complete, its body complete.
+ * @param shards  how many shards there are, at least 1.
+ * @param user    as given to turbo_route_options_set_placement().
+ * @return the index of a shard; it is taken modulo shards.
+ */
+typedef size_t (*turbo_placement_fn)(const turbo_request *req, size_t shards, void *user);
+
+/**
+ * Options of a route, all unset. An unset option has the server's setting.
+ *
+ * | name | values | meaning |
+ * |---|---|---|
+ * | executor | shard, inline | where the handler runs: the server's executor, or the I/O loop itself |
+ * | placement | default, route, round_robin, local | how the shard is chosen |
+ * | spill_percent | 0, 100 .. 10000 | for placement route: load of the home shard that sends requests on; 0 never |
+ * | body_max_bytes | 0 .. 2^40 | largest body; above it 413 |
+ * | batch_max | 1 .. 65536 | most requests that a batch callback gets at once |
+ * | batch_wait_us | 0 .. 10000000 | how long a batch callback's batch may wait for more |
+ *
+ * @param out  receives the options.
+ * @return 0; TURBO_ENOMEM.
+ *
+ * Owns: the caller frees the result with turbo_route_options_free().
+ * Thread: any; one object is used by one thread at a time.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API int turbo_route_options_new(turbo_route_options **out);
+
+/**
+ * Set one option from text.
+ *
+ * @param options  not NULL.
+ * @param name     a name of the table; not NULL.
+ * @param value    not NULL.
+ * @return 0; TURBO_ENOENT for an unknown name; TURBO_EINVAL for a bad value. After an error
+ *         turbo_route_options_error() names the option, the value and what is allowed.
+ *
+ * Owns: the strings stay the caller's.
+ * Thread: one.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API int turbo_route_options_set(turbo_route_options *options, const char *name, const char *value);
+
+/**
+ * Set one numeric option.
+ *
+ * @param options  not NULL.
+ * @param name     a name of the table; not NULL.
+ * @param value    within the range.
+ * @return 0; TURBO_ENOENT; TURBO_EINVAL. As turbo_route_options_set().
+ *
+ * Owns: the string stays the caller's.
+ * Thread: one.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API int turbo_route_options_set_u64(turbo_route_options *options, const char *name, uint64_t value);
+
+/**
+ * Choose the shard of each request by a function.
+ *
+ * @param options  not NULL.
+ * @param fn       NULL takes it back.
+ * @param user     handed to fn.
+ * @return 0.
+ *
+ * Owns: user stays the caller's until the server is released and stopped.
+ * Thread: one.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API int turbo_route_options_set_placement(turbo_route_options *options, turbo_placement_fn fn, void *user);
+
+/**
+ * What was wrong with the last call on these options that failed.
+ *
+ * @param options  not NULL.
+ * @return a sentence, "" when nothing has failed; valid until the next call on the options.
+ *
+ * Owns: the library keeps the string.
+ * Thread: one.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API const char *turbo_route_options_error(const turbo_route_options *options);
+
+/**
+ * Free the options; routes made with them keep their own copy.
+ *
+ * @param options  may be NULL.
+ *
+ * Owns: frees the options.
+ * Thread: one.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API void turbo_route_options_free(turbo_route_options *options);
+
+/**
+ * Register a handler.
+ *
+ * Patterns begin with '/' and are matched segment by segment: "/users/{id}" binds one non-empty segment,
+ * "/files/{path...}" binds the rest, which may be empty and hold '/'. A static segment wins over {param}, and that
+ * over {rest...}. Segments are split at '/' first and percent-decoded afterwards, so "%2F" never separates; a bad
+ * escape or a decoded NUL is answered 400. Dot segments and empty segments are ordinary segments. GET handlers also
+ * answer HEAD unless a HEAD handler exists; OPTIONS is answered with Allow unless a handler exists; a path whose
+ * routes lack the method is answered 405 with Allow.
+ *
+ * @param server   not NULL, not started.
+ * @param method   "GET", any token; NULL for every method that has no handler of its own.
+ * @param pattern  ended by NUL.
+ * @param options  NULL for defaults.
+ * @param fn       the handler; NULL only when the server's executor never calls turbo_request_run().
+ * @param user     handed to fn; turbo_request_user().
+ * @return 0; TURBO_EINVAL for a malformed method or pattern; TURBO_EEXIST when the same method and pattern (but for
+ *         parameter names) is registered, or a parameter at that place has another name; TURBO_ESTATE after start;
+ *         TURBO_ENOMEM. turbo_server_error() has the details.
+ *
+ * Owns: the strings and options are copied; user stays the caller's until the server is released and stopped.
+ * Thread: setup.   Blocks: no.   Reenter: no.
+ * Since: 0.1
+ */
+TURBO_API int turbo_server_route(turbo_server *server, const char *method, const char *pattern,
+                                 const turbo_route_options *options, turbo_handler_fn fn, void *user);
+
+/**
+ * Register a batch callback: it gets all requests of this route that one batch holds, in one call.
+ *
+ * A batch closes when it has batch_max requests, else at the end of the shard's turn, else, with batch_wait_us, when
+ * its first request has waited that long, and always when the shard drains.
+ *
+ * @param server   not NULL, not started.
+ * @param method   as turbo_server_route().
+ * @param pattern  as turbo_server_route().
+ * @param options  NULL for defaults.
+ * @param fn       not NULL.
+ * @param user     handed to fn; turbo_request_user().
+ * @return as turbo_server_route().
+ *
+ * Owns: the strings and options are copied; user stays the caller's until the server is released and stopped.
+ * Thread: setup.   Blocks: no.   Reenter: no.
+ * Since: 0.1
+ */
+TURBO_API int turbo_server_route_batch(turbo_server *server, const char *method, const char *pattern,
+                                       const turbo_route_options *options, turbo_batch_fn fn, void *user);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

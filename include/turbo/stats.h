@@ -1,0 +1,128 @@
+/* stats.h - counters: a snapshot, and the same as text. */
+#ifndef TURBO_STATS_H
+#define TURBO_STATS_H
+
+#include "turbo/export.h"
+#include "turbo/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Bucket i of a batch-size histogram counts batches of 2^i .. 2^(i+1)-1 requests; the last one all above. */
+#define TURBO_STATS_BATCH_BUCKETS 10
+
+/* Bucket i of a latency histogram counts times below 2^i * 64 us; the last one all above. */
+#define TURBO_STATS_LATENCY_BUCKETS 20
+
+/**
+ * Counters of a whole server since its start. Every request that was taken ends in exactly one of answered, shed,
+ * dropped and abandoned: taken - these = requests that are being worked on.
+ *
+ * The counters are read one after the other while threads count on: sums agree exactly only when nothing moves.
+ */
+typedef struct turbo_stats {
+    size_t size;               /* set by TURBO_STATS_INIT                                        */
+    uint64_t taken;            /* requests whose first byte was read, or that were submitted     */
+    uint64_t answered;         /* answers handed over whole, error answers included, but not shed */
+    uint64_t shed;             /* answered 503 because a queue or the body memory was full       */
+    uint64_t dropped;          /* the client went before the answer                              */
+    uint64_t abandoned;        /* not answered when the drain ended                              */
+    uint64_t accepted;         /* connections                                                    */
+    uint64_t connections;      /* open now                                                       */
+    uint64_t bytes_in;         /* read from sockets                                              */
+    uint64_t bytes_out;        /* written to sockets                                             */
+    uint64_t accept_errors;    /* accept() failed, for example without file descriptors          */
+    uint64_t parse_errors;     /* malformed or refused heads and framing                         */
+    uint64_t timeouts_head;    /* head not complete in head_timeout_ms                           */
+    uint64_t timeouts_body;    /* body stalled for body_stall_timeout_ms                         */
+    uint64_t timeouts_idle;    /* connections closed after idle_timeout_ms                       */
+    uint64_t body_memory;      /* bytes of gathered bodies held now                              */
+    /* -- since 0.1; new members follow here -- */
+} turbo_stats;
+
+/** An empty snapshot that knows its size. */
+#define TURBO_STATS_INIT {sizeof(turbo_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/** Counters of one shard. */
+typedef struct turbo_shard_stats {
+    size_t size;             /* set by TURBO_SHARD_STATS_INIT                                   */
+    uint64_t requests;       /* given to the executor                                           */
+    uint64_t batches;        /* batches given to the executor                                   */
+    uint64_t batch_sizes[TURBO_STATS_BATCH_BUCKETS];
+    uint64_t queued;         /* waiting now                                                     */
+    uint64_t queued_max;     /* most that waited at once                                        */
+    uint64_t inflight;       /* with the executor now                                           */
+    uint64_t inflight_max;   /* most with the executor at once                                  */
+    uint64_t shed;           /* refused because the queue was full                              */
+    uint64_t dropped;        /* taken from the queue after the client had gone                  */
+    uint64_t wakeups;        /* times that the sleeping shard was woken                         */
+    uint64_t latency[TURBO_STATS_LATENCY_BUCKETS]; /* from entering the queue to the answer, by batch clock */
+    /* -- since 0.1; new members follow here -- */
+} turbo_shard_stats;
+
+/** An empty snapshot that knows its size. */
+#define TURBO_SHARD_STATS_INIT {sizeof(turbo_shard_stats), 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, {0}}
+
+/** Formats of turbo_server_stats_text(). */
+enum {
+    TURBO_STATS_JSON = 1,      /* an object: totals, "shards": [...], "io": [...] */
+    TURBO_STATS_PROMETHEUS = 2 /* text exposition format 0.0.4                     */
+};
+
+/**
+ * Read the counters of a server.
+ *
+ * @param server  not NULL.
+ * @param out     begun with TURBO_STATS_INIT; not NULL.
+ * @return 0; TURBO_EINVAL for a bad size.
+ *
+ * Owns: out stays the caller's.
+ * Thread: any.   Blocks: no.   Reenter: allowed inside any callback.
+ * Since: 0.1
+ */
+TURBO_API int turbo_server_stats(turbo_server *server, turbo_stats *out);
+
+/**
+ * Read the counters of a shard.
+ *
+ * @param shard  not NULL.
+ * @param out    begun with TURBO_SHARD_STATS_INIT; not NULL.
+ * @return 0; TURBO_EINVAL for a bad size.
+ *
+ * Owns: out stays the caller's.
+ * Thread: any.   Blocks: no.   Reenter: allowed inside any callback.
+ * Since: 0.1
+ */
+TURBO_API int turbo_shard_stats_get(const turbo_shard *shard, turbo_shard_stats *out);
+
+/**
+ * The counters as text.
+ *
+ * @param server  not NULL.
+ * @param format  TURBO_STATS_*.
+ * @param out     receives the text, ended by NUL.
+ * @param len     receives its length; may be NULL.
+ * @return 0; TURBO_EINVAL for an unknown format; TURBO_ENOMEM.
+ *
+ * Owns: the caller frees the text with turbo_free().
+ * Thread: any.   Blocks: no.   Reenter: allowed inside any callback.
+ * Since: 0.1
+ */
+TURBO_API int turbo_server_stats_text(turbo_server *server, int32_t format, char **out, size_t *len);
+
+/**
+ * Free memory that a function of the library gave to the caller.
+ *
+ * @param memory  may be NULL.
+ *
+ * Owns: frees the memory.
+ * Thread: any.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API void turbo_free(void *memory);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

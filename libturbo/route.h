@@ -1,0 +1,35 @@
+/* route.h - a route: its handler and the terms on which it runs. */
+#ifndef TURBO_ROUTE_INTERNAL_H
+#define TURBO_ROUTE_INTERNAL_H
+
+#include "router.h"
+#include "settings.h"
+#include "turbo/route.h"
+
+enum { TURBO__EXECUTOR_SHARD = 0, TURBO__EXECUTOR_INLINE };
+
+typedef struct turbo__route {
+    struct turbo__route *next;     /* of the server's routes                                */
+    const turbo__pattern *pattern; /* kept by the router                                    */
+    turbo_handler_fn handler;      /* NULL: batch_fn, or an executor that runs no handlers  */
+    turbo_batch_fn batch_fn;
+    void *user;
+    turbo_placement_fn placement_fn; /* NULL: placement                                     */
+    void *placement_user;
+    uint64_t body_max;
+    uint64_t batch_max;            /* of a batch callback                                   */
+    uint64_t batch_wait_us;
+    uint64_t spill_percent;
+    uint32_t executor;             /* TURBO__EXECUTOR_*                                     */
+    uint32_t placement;            /* TURBO__PLACEMENT_*, never DEFAULT                     */
+    uint32_t hash;                 /* of method and pattern                                 */
+    uint32_t index;                /* 0, 1, 2, ... in order of registration                 */
+} turbo__route;
+
+/** A route from its options (NULL: none set) and the server's settings; pattern, handler and user are set by the
+ *  caller. @param method NULL for any. @return 0; TURBO_ENOMEM. */
+int turbo__route_new(turbo__route **out, const char *method, const char *pattern, const turbo_route_options *options,
+                     const turbo__settings *settings);
+void turbo__route_free(turbo__route *route);
+
+#endif
