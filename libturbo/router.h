@@ -7,7 +7,21 @@
 
 #include "turbo/types.h"
 
-#define TURBO__PARAMS_MAX 16 /* of one pattern; registration refuses more */
+#define TURBO__PARAMS_MAX 16   /* of one pattern; registration refuses more */
+#define TURBO__SEGMENTS_MAX 64 /* of one pattern; paths may have any number */
+
+/*
+ * Choices beyond the text of turbo_server_route():
+ * - A pattern's static segments are compared with decoded segments, and are themselves taken as they stand: the
+ *   pattern "/a b" matches the path "/a%20b", and "/100%" matches "/100%25".
+ * - "/files/{path...}" matches "/files/", with an empty rest, but not "/files".
+ * - The most specific pattern that has a handler for the method wins: with GET /users/{id} and POST /users/me both
+ *   GET and POST of /users/me are served. HEAD looks at one pattern for HEAD, then GET, then the NULL method.
+ * - 405, and OPTIONS without a handler, only when no pattern that matches the path has the method. Their Allow names
+ *   the methods of all patterns that match (RFC 9110 15.5.6). Routers that mix so many methods that their unions
+ *   exceed a few hundred name those of the most specific one.
+ * - A router knows at most TURBO__METHODS_MAX (64) methods; GET, HEAD and OPTIONS are among them.
+ */
 
 typedef struct turbo__router turbo__router;
 struct turbo__route;
@@ -33,7 +47,7 @@ int turbo__router_new(turbo__router **out);
 void turbo__router_free(turbo__router *router);
 
 /**
- * Add a route by the rules of turbo_server_route().
+ * Add a route by the rules of turbo_server_route(). After an error the router is as before.
  * @param method   NULL: every method without a handler of its own. @param err receives a sentence on error.
  * @return 0; TURBO_EINVAL; TURBO_EEXIST; TURBO_ENOMEM.
  * Thread: setup.

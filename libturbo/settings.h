@@ -21,7 +21,7 @@
     X(placement, ENUM, "", "default|route|round_robin|local", 0, 3, 0,                                                 \
       "How a request's shard is chosen (default: route; local when io_threads is 0)")                                  \
     X(spill_percent, UINT, "%", "", 0, 10000, 125,                                                                     \
-      "Placement route: a shard loaded above this share of the mean passes requests on; 0: never")                    \
+      "Placement route: a shard loaded above this share of the mean passes requests on; at least 100, or 0: never")    \
     X(pipeline_max, UINT, "requests", "", 1, 65536, 64, "Unanswered requests of one connection; then it is not read") \
     X(unsent_max_bytes, UINT, "bytes", "", 1024, 1073741824, 262144,                                                   \
       "Answer bytes that wait for one client; then its next requests, and streamed answers, wait")                    \
@@ -48,6 +48,22 @@ typedef struct turbo__settings {
 
 enum { TURBO__PLACEMENT_DEFAULT = 0, TURBO__PLACEMENT_ROUTE, TURBO__PLACEMENT_ROUND_ROBIN, TURBO__PLACEMENT_LOCAL };
 enum { TURBO__ON_FIN_ANSWER = 0, TURBO__ON_FIN_CANCEL };
+
+/* A row of the table. Options that are not settings of a server (route.c) have rows of their own. */
+typedef struct turbo__setting {
+    const char *name;
+    int32_t type; /* TURBO_SETTING_* */
+    const char *unit, *choices;
+    uint64_t min, max, def;
+    const char *doc;
+} turbo__setting;
+
+/** The row of a setting; index is in range. */
+const turbo__setting *turbo__settings_row(size_t index);
+
+/** As turbo__settings_check() and turbo__settings_parse(), by row. */
+int turbo__setting_check(const turbo__setting *row, uint64_t value, char *err, size_t size);
+int turbo__setting_parse(const turbo__setting *row, const char *text, uint64_t *out, char *err, size_t size);
 
 /** All defaults, those of the machine filled in. */
 void turbo__settings_default(turbo__settings *out);

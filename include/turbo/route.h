@@ -117,6 +117,9 @@ TURBO_API void turbo_route_options_free(turbo_route_options *options);
  * answer HEAD unless a HEAD handler exists; OPTIONS is answered with Allow unless a handler exists; a path whose
  * routes lack the method is answered 405 with Allow.
  *
+ * A pattern is written decoded: "/a b" is "/a%20b" on the wire. Names of parameters consist of letters, digits and
+ * '_'. A pattern has at most 64 segments and 16 parameters; a server has at most 64 methods.
+ *
  * @param server   not NULL, not started.
  * @param method   "GET", any token; NULL for every method that has no handler of its own.
  * @param pattern  ended by NUL.

@@ -1,0 +1,353 @@
+/* answer.c - results and exceptions of handlers become answers. */
+#include "answer.h"
+
+#include <string.h>
+#include <turbo/error.h>
+#include <turbo/response.h>
+
+#include "error.h"
+#include "response.h"
+#include "route.h"
+#include "stream.h"
+#include "task.h"
+
+#define TYPE_BYTES "application/octet-stream"
+#define TYPE_TEXT "text/plain; charset=utf-8"
+#define TYPE_JSON "application/json"
+
+typedef struct body {
+    turbo_str bytes;
+    PyObject *keep;   /* owns the bytes; NULL: they are the shard's scratch text */
+    const char *type; /* Content-Type unless the answer names one; NULL for none */
+} body;
+
+/* -- bodies -- */
+
+static int buffer_bytes(PyObject *object, turbo_str *out, PyObject **keep) {
+    PyObject *view = PyMemoryView_GetContiguous(object, PyBUF_READ, 'C');
+    if (view == NULL)
+        return -1;
+    Py_buffer *buffer = PyMemoryView_GET_BUFFER(view);
+    *out = (turbo_str){buffer->buf, (size_t)buffer->len};
+    *keep = view; /* holds the buffer: a bytearray cannot be resized meanwhile */
+    return 0;
+}
+
+static int text_bytes(PyObject *object, turbo_str *out, PyObject **keep) {
+    Py_ssize_t len;
+    const char *data = PyUnicode_AsUTF8AndSize(object, &len);
+    if (data == NULL)
+        return -1;
+    *out = (turbo_str){data, (size_t)len};
+    *keep = Py_NewRef(object);
+    return 0;
+}
+
+int turbopy_body_bytes(PyObject *object, turbo_str *out, PyObject **keep) {
+    if (PyBytes_Check(object)) {
+        *out = (turbo_str){PyBytes_AS_STRING(object), (size_t)PyBytes_GET_SIZE(object)};
+        *keep = Py_NewRef(object);
+        return 0;
+    }
+    if (PyUnicode_Check(object))
+        return text_bytes(object, out, keep);
+    if (PyObject_CheckBuffer(object))
+        return buffer_bytes(object, out, keep);
+    PyErr_Format(PyExc_TypeError, "a body is bytes, bytearray, memoryview or str, not %.100s", Py_TYPE(object)->tp_name);
+    return -1;
+}
+
+static int json_body(ShardObject *shard, PyObject *object, body *out) {
+    out->type = TYPE_JSON;
+    int rc = turbopy_json_encode(shard->st, &shard->text, object, &out->keep);
+    if (rc < 0)
+        return -1;
+    if (rc == 1 && shard->text.len < TURBOPY_LEND_MIN) {
+        out->bytes = (turbo_str){shard->text.data, shard->text.len};
+        return 0;
+    }
+    if (rc == 1 && (out->keep = PyBytes_FromStringAndSize(shard->text.data, (Py_ssize_t)shard->text.len)) == NULL)
+        return -1;
+    out->bytes = (turbo_str){PyBytes_AS_STRING(out->keep), (size_t)PyBytes_GET_SIZE(out->keep)};
+    return 0;
+}
+
+static const char *type_or(const turbopy_route *route, const char *usual) {
+    return route->content_type != NULL ? route->content_type : usual;
+}
+
+/* @return 0 and *out, whose keep is the caller's; -1 with an exception. */
+static int body_of(ShardObject *shard, const turbopy_route *route, PyObject *object, body *out) {
+    *out = (body){{NULL, 0}, NULL, NULL};
+    if (object == Py_None)
+        return 0;
+    if (PyDict_Check(object) || PyList_Check(object))
+        return json_body(shard, object, out);
+    if (turbopy_body_bytes(object, &out->bytes, &out->keep) == 0) {
+        out->type = type_or(route, PyUnicode_Check(object) ? TYPE_TEXT : TYPE_BYTES);
+        return 0;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_TypeError))
+        return -1;
+    PyErr_Format(PyExc_TypeError,
+                 "an answer is bytes, bytearray, memoryview, str, dict, list, None, turbo.Response or "
+                 "turbo.StreamingResponse, not %.100s",
+                 Py_TYPE(object)->tp_name);
+    return -1;
+}
+
+/* -- sending -- */
+
+/* TURBO_ESTATE: the server gave the request up while the handler worked. That is nobody's fault. */
+static int sent(RequestObject *request, int rc) {
+    if (rc == 0)
+        turbopy_shard_answered(request->shard);
+    else if (rc != TURBO_ESTATE)
+        turbopy_raise(rc, NULL);
+    return rc == 0 || rc == TURBO_ESTATE ? 0 : -1;
+}
+
+static int set_body(RequestObject *request, turbo_response *resp, const body *content) {
+    if (content->keep == NULL || content->bytes.len < TURBOPY_LEND_MIN) {
+        int rc = turbo_response_body_copy(resp, content->bytes.data, content->bytes.len);
+        if (rc < 0)
+            turbopy_raise(rc, NULL);
+        return rc;
+    }
+    Py_XSETREF(request->lent, Py_NewRef(content->keep));
+    if (turbopy_watch_add(&request->shard->watch, request) < 0) {
+        Py_CLEAR(request->lent);
+        return -1;
+    }
+    return turbo_response_body_lend(resp, content->bytes.data, content->bytes.len);
+}
+
+static int send_response(RequestObject *request, turbo_response *resp, const body *content) {
+    if (content->bytes.len > 0 && set_body(request, resp, content) < 0) {
+        turbo_response_free(resp);
+        return -1;
+    }
+    int rc = turbo_request_respond(request->req, resp);
+    if (rc < 0) {
+        turbo_response_free(resp);
+        Py_CLEAR(request->lent);
+        turbopy_watch_drop_idle(&request->shard->watch, request);
+    }
+    return sent(request, rc);
+}
+
+static int reply(RequestObject *request, int32_t status, const char *type, turbo_str bytes) {
+    return sent(request, turbo_request_reply(request->req, status, type, bytes.data, bytes.len));
+}
+
+/* A big body without a Response around it. */
+static int send_lent(RequestObject *request, const body *content) {
+    turbo_response *resp;
+    int rc = turbo_response_new(&resp, 200);
+    if (rc == 0 && (rc = turbo_response_field_add(resp, "Content-Type", 12, content->type, strlen(content->type))) < 0)
+        turbo_response_free(resp);
+    if (rc < 0) {
+        turbopy_raise(rc, NULL);
+        return -1;
+    }
+    return send_response(request, resp, content);
+}
+
+static int answer_plain(RequestObject *request, const turbopy_route *route, PyObject *result) {
+    body content;
+    if (result == Py_None)
+        return reply(request, 204, NULL, (turbo_str){NULL, 0});
+    if (body_of(request->shard, route, result, &content) < 0)
+        return -1;
+    int rc = content.bytes.len < TURBOPY_LEND_MIN ? reply(request, 200, content.type, content.bytes)
+                                                  : send_lent(request, &content);
+    Py_XDECREF(content.keep);
+    return rc;
+}
+
+static int answer_response(RequestObject *request, const turbopy_route *route, const ResponseObject *response) {
+    body content;
+    if (response->body == NULL || response->headers == NULL || response->content_type == NULL) {
+        PyErr_SetString(PyExc_ValueError, "the response has lost an attribute, or __init__ was not called");
+        return -1;
+    }
+    if (body_of(request->shard, route, response->body, &content) < 0)
+        return -1;
+    int rc = -1;
+    if (content.bytes.len < TURBOPY_LEND_MIN && PyList_CheckExact(response->headers) &&
+        PyList_GET_SIZE(response->headers) == 0) {
+        const char *type = turbopy_response_type(response, content.type);
+        if (type != NULL || !PyErr_Occurred())
+            rc = reply(request, (int32_t)response->status, type, content.bytes);
+    } else {
+        turbo_response *resp = turbopy_response_head(response, content.type);
+        if (resp != NULL)
+            rc = send_response(request, resp, &content);
+    }
+    Py_XDECREF(content.keep);
+    return rc;
+}
+
+static int answer(RequestObject *request, PyObject *result) {
+    const turbopy_state *st = request->shard->st;
+    const turbopy_route *route = turbo_request_user(request->req);
+    if (PyBytes_CheckExact(result) && PyBytes_GET_SIZE(result) < TURBOPY_LEND_MIN)
+        return reply(request, 200, type_or(route, TYPE_BYTES),
+                     (turbo_str){PyBytes_AS_STRING(result), (size_t)PyBytes_GET_SIZE(result)});
+    if (!PyObject_TypeCheck(result, (PyTypeObject *)st->response_type))
+        return answer_plain(request, route, result);
+    if (PyObject_TypeCheck(result, (PyTypeObject *)st->stream_type))
+        return turbopy_stream_begin(request, (ResponseObject *)result);
+    return answer_response(request, route, (ResponseObject *)result);
+}
+
+/* -- failures -- */
+
+static void reply_status(RequestObject *request, int32_t status, const char *text, size_t len) {
+    if (reply(request, status, TYPE_TEXT, (turbo_str){text, len}) < 0)
+        turbopy_unraisable((PyObject *)request);
+}
+
+static void reply_failed(RequestObject *request) {
+    static const char text[] = "Internal Server Error\n";
+    reply_status(request, 500, text, sizeof text - 1);
+}
+
+/* Hand an exception to Python's logging; whatever goes wrong there goes to sys.unraisablehook. */
+static void log_failure(const turbopy_state *st, PyObject *owner, PyObject *exception) {
+    PyObject *args[] = {owner, exception};
+    PyObject *done = PyObject_Vectorcall(st->log_failure, args, 2, NULL);
+    if (done == NULL)
+        turbopy_unraisable(owner);
+    Py_XDECREF(done);
+}
+
+/* turbo.HTTPError is an answer, not a failure. */
+static int answer_http_error(RequestObject *request, PyObject *exception) {
+    PyObject *response = PyObject_CallMethodNoArgs(exception, request->shard->st->str_response);
+    int rc = response == NULL ? -1 : answer(request, response);
+    Py_XDECREF(response);
+    return rc;
+}
+
+static void fail_logged(RequestObject *request) {
+    PyObject *exception = PyErr_GetRaisedException();
+    if (exception == NULL)
+        return;
+    log_failure(request->shard->st, (PyObject *)request, exception);
+    Py_DECREF(exception);
+    reply_failed(request);
+}
+
+/* The task was cancelled: nothing to report when the client has gone or the shard ends, somebody's mistake otherwise. */
+static void fail_cancelled(RequestObject *request) {
+    static const char text[] = "Service Unavailable\n";
+    if (!turbo_request_cancelled(request->req) && !request->shard->ending) {
+        fail_logged(request);
+        return;
+    }
+    PyErr_Clear();
+    reply_status(request, 503, text, sizeof text - 1);
+}
+
+static void fail(RequestObject *request) {
+    const turbopy_state *st = request->shard->st;
+    if (PyErr_ExceptionMatches(st->CancelledError)) {
+        fail_cancelled(request);
+        return;
+    }
+    if (PyErr_ExceptionMatches(st->HTTPError)) {
+        PyObject *exception = PyErr_GetRaisedException();
+        int rc = answer_http_error(request, exception);
+        Py_DECREF(exception);
+        if (rc == 0)
+            return;
+    }
+    fail_logged(request);
+}
+
+static void finish_request(RequestObject *request, PyObject *result) {
+    if (result == NULL || answer(request, result) < 0)
+        fail(request);
+}
+
+/* -- batches -- */
+
+/* Log once, answer all. The exception that is set is taken. */
+static void fail_batch(ShardObject *shard, PyObject *requests) {
+    PyObject *exception = PyErr_GetRaisedException();
+    int quiet = shard->ending && PyErr_GivenExceptionMatches(exception, shard->st->CancelledError);
+    int http = PyErr_GivenExceptionMatches(exception, shard->st->HTTPError);
+    if (!quiet && !http)
+        log_failure(shard->st, requests, exception);
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(requests); i++) {
+        RequestObject *request = (RequestObject *)PyList_GET_ITEM(requests, i);
+        if (http && answer_http_error(request, exception) == 0)
+            continue;
+        if (http)
+            fail_logged(request);
+        else
+            reply_failed(request);
+    }
+    Py_DECREF(exception);
+}
+
+/* An exception object among the answers fails its own request only. */
+static void finish_one_of_batch(RequestObject *request, PyObject *result) {
+    if (!PyExceptionInstance_Check(result)) {
+        finish_request(request, result);
+        return;
+    }
+    PyErr_SetObject((PyObject *)Py_TYPE(result), result);
+    finish_request(request, NULL);
+}
+
+static void finish_batch(ShardObject *shard, PyObject *requests, PyObject *result) {
+    Py_ssize_t count = PyList_GET_SIZE(requests);
+    if (result != NULL && !PyList_Check(result) && !PyTuple_Check(result))
+        PyErr_Format(PyExc_TypeError, "a batch handler returns a list of answers, not %.100s", Py_TYPE(result)->tp_name);
+    else if (result != NULL && PySequence_Fast_GET_SIZE(result) != count)
+        PyErr_Format(PyExc_ValueError, "a batch handler got %zd requests and returned %zd answers", count,
+                     PySequence_Fast_GET_SIZE(result));
+    if (PyErr_Occurred()) {
+        fail_batch(shard, requests);
+        return;
+    }
+    PyObject *answers = PySequence_Tuple(result); /* logging may run code that changes the list */
+    if (answers == NULL) {
+        fail_batch(shard, requests);
+        return;
+    }
+    for (Py_ssize_t i = 0; i < count; i++)
+        finish_one_of_batch((RequestObject *)PyList_GET_ITEM(requests, i), PyTuple_GET_ITEM(answers, i));
+    Py_DECREF(answers);
+}
+
+/* -- entry -- */
+
+void turbopy_finish(ShardObject *shard, int what, PyObject *owner, PyObject *result) {
+    if (what == TURBOPY_FOR_REQUEST)
+        finish_request((RequestObject *)owner, result);
+    else if (what == TURBOPY_FOR_BATCH)
+        finish_batch(shard, owner, result);
+    else
+        turbopy_stream_end((RequestObject *)owner, result != NULL);
+}
+
+static int is_awaitable(PyObject *result) {
+    const PyAsyncMethods *methods = Py_TYPE(result)->tp_as_async;
+    return methods != NULL && methods->am_await != NULL;
+}
+
+void turbopy_dispatch(ShardObject *shard, int what, PyObject *owner, PyObject *result) {
+    if (result != NULL && !PyCoro_CheckExact(result) && is_awaitable(result)) {
+        PyObject *coro = PyObject_CallOneArg(shard->st->await_any, result);
+        Py_SETREF(result, coro);
+    }
+    if (result != NULL && PyCoro_CheckExact(result)) {
+        turbopy_task_run(shard, what, owner, result);
+    } else {
+        turbopy_finish(shard, what, owner, result);
+        Py_XDECREF(result);
+    }
+}

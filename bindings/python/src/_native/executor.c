@@ -1,0 +1,139 @@
+/* executor.c - what libturbo calls: batches, events, and the end of a shard. */
+#include "executor.h"
+
+#include <turbo/error.h>
+
+#include "answer.h"
+#include "error.h"
+#include "route.h"
+#include "shard.h"
+#include "stream.h"
+#include "task.h"
+
+/* Without the GIL: nothing of Python is touched but the pointer. */
+static int start_shard(void *self, turbo_shard *shard) {
+    ShardObject *const *shards = self;
+    turbo_shard_data_set(shard, shards[turbo_shard_index(shard)]);
+    return 0;
+}
+
+/* There is no object to fail with: the library answers 500. */
+static void fail_without_object(turbo_request *req) {
+    turbopy_unraisable(NULL);
+    turbo_request_run(req);
+}
+
+static void run_one(ShardObject *shard, turbo_request *req, const turbopy_route *route) {
+    if (!route->is_async)
+        turbopy_task_leave(shard); /* the handler's code runs now, and it is no task's */
+    RequestObject *request = turbopy_request_new(shard->st, shard, req);
+    if (request == NULL) {
+        fail_without_object(req);
+        return;
+    }
+    PyObject *args[] = {NULL, (PyObject *)request}; /* args[0] is the callee's to use */
+    PyObject *result = PyObject_Vectorcall(route->handler, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    turbopy_dispatch(shard, TURBOPY_FOR_REQUEST, (PyObject *)request, result);
+    Py_DECREF(request);
+}
+
+static void on_batch(void *self, turbo_shard *shard, turbo_request *const *reqs, size_t n) {
+    ShardObject *object = turbo_shard_data(shard);
+    (void)self;
+    for (size_t i = 0; i < n; i++) {
+        const turbopy_route *route = turbo_request_user(reqs[i]);
+        if (route->is_batch)
+            turbo_shard_run(shard, &reqs[i], 1); /* the library gathers them */
+        else
+            run_one(object, reqs[i], route);
+    }
+}
+
+static PyObject *request_list(ShardObject *shard, turbo_request *const *reqs, size_t n) {
+    PyObject *list = PyList_New((Py_ssize_t)n);
+    for (size_t i = 0; list != NULL && i < n; i++) {
+        RequestObject *request = turbopy_request_new(shard->st, shard, reqs[i]);
+        if (request == NULL)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, (Py_ssize_t)i, (PyObject *)request);
+    }
+    return list;
+}
+
+/* The handler gets a list of its own: what it does to it does not change who is answered. */
+static PyObject *call_with_copy(const turbopy_route *route, PyObject *requests) {
+    PyObject *copy = PyList_GetSlice(requests, 0, PyList_GET_SIZE(requests));
+    PyObject *result = copy == NULL ? NULL : PyObject_CallOneArg(route->handler, copy);
+    Py_XDECREF(copy);
+    return result;
+}
+
+void turbopy_executor_batch(turbo_shard *shard, turbo_request *const *reqs, size_t n, void *user) {
+    ShardObject *object = turbo_shard_data(shard);
+    const turbopy_route *route = user;
+    turbopy_task_leave(object);
+    PyObject *requests = request_list(object, reqs, n);
+    if (requests == NULL) {
+        turbopy_unraisable((PyObject *)object);
+        for (size_t i = 0; i < n; i++)
+            (void)turbo_request_reply(reqs[i], 500, NULL, NULL, 0);
+        return;
+    }
+    turbopy_dispatch(object, TURBOPY_FOR_BATCH, requests, call_with_copy(route, requests));
+    Py_DECREF(requests);
+}
+
+int turbopy_executor_fail(turbo_request *req, void *route) {
+    (void)req, (void)route;
+    return TURBO_EUSER;
+}
+
+static void cancel_task(RequestObject *request) {
+    if (request->task == NULL || request->in_batch) /* others still wait for the batch */
+        return;
+    PyObject *task = Py_NewRef(request->task);
+    PyObject *done = PyObject_CallMethodNoArgs(task, request->shard->st->str_cancel);
+    turbopy_unraisable(task);
+    Py_XDECREF(done);
+    Py_DECREF(task);
+}
+
+static void on_events(void *self, turbo_shard *shard, turbo_request *req, uint32_t events) {
+    ShardObject *object = turbo_shard_data(shard);
+    RequestObject *request = turbopy_watch_find(&object->watch, req);
+    (void)self;
+    if (request == NULL)
+        return; /* nothing goes on with it: a handler that has not suspended cannot be told */
+    Py_INCREF(request);
+    turbopy_task_leave(object);
+    if (events & TURBO_EVENT_RELEASE)
+        Py_CLEAR(request->lent);
+    if (events & (TURBO_EVENT_WRITABLE | TURBO_EVENT_GONE))
+        turbopy_stream_wake(request);
+    if (events & TURBO_EVENT_GONE)
+        cancel_task(request);
+    turbopy_watch_drop_idle(&object->watch, request);
+    Py_DECREF(request);
+}
+
+/* What is still suspended was abandoned by the library; the coroutines are told, and end on the loop. */
+static void stop_shard(void *self, turbo_shard *shard) {
+    ShardObject *object = turbo_shard_data(shard);
+    (void)self;
+    if (!object->polling)
+        return; /* turbo_server_start() failed: no loop has seen this shard, and the GIL is not held */
+    object->ending = 1;
+    turbopy_task_leave(object);
+    turbopy_shard_cancel_tasks(object);
+}
+
+turbo_executor_ops turbopy_executor_ops(void) {
+    turbo_executor_ops ops = TURBO_EXECUTOR_OPS_INIT;
+    ops.start_shard = start_shard;
+    ops.batch = on_batch;
+    ops.stop_shard = stop_shard;
+    ops.events = on_events;
+    ops.flags = TURBO_EXECUTOR_DRIVEN;
+    return ops;
+}

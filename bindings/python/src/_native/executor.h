@@ -1,0 +1,20 @@
+/* executor.h - the asyncio executor as libturbo sees it: a table of functions for driven shards. */
+#ifndef TURBOPY_EXECUTOR_H
+#define TURBOPY_EXECUTOR_H
+
+#include <turbo/executor.h>
+
+/**
+ * The table. Its `self` is an array of ShardObject pointers (the server keeps it), by the shard's number.
+ *
+ * start_shard runs without the GIL inside turbo_server_start(); everything else inside turbo_shard_poll(), with the GIL.
+ */
+turbo_executor_ops turbopy_executor_ops(void);
+
+/** For turbo_server_route(): never runs Python, only fails; see stream.c. */
+int turbopy_executor_fail(turbo_request *req, void *route);
+
+/** For turbo_server_route_batch(). */
+void turbopy_executor_batch(turbo_shard *shard, turbo_request *const *reqs, size_t n, void *route);
+
+#endif

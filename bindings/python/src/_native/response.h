@@ -1,0 +1,33 @@
+/* response.h - turbo.Response and turbo.StreamingResponse: an answer with a status and header fields. */
+#ifndef TURBOPY_RESPONSE_H
+#define TURBOPY_RESPONSE_H
+
+#include <turbo/types.h>
+
+#include "state.h"
+
+/* Handlers may change the attributes until they return it. */
+typedef struct ResponseObject {
+    PyObject_HEAD
+    PyObject *body;         /* StreamingResponse: what gives the parts */
+    PyObject *headers;      /* list of (name, value)                   */
+    PyObject *content_type; /* str or None                             */
+    PyObject *weakrefs;
+    long status;
+} ResponseObject;
+
+extern PyType_Spec turbopy_response_spec;
+extern PyType_Spec turbopy_stream_spec; /* its base is Response */
+
+/**
+ * The C side of a response: status, Content-Type and fields, without a body.
+ *
+ * @param default_type  Content-Type when neither content_type nor headers name one; NULL for none.
+ * @return NULL with ValueError or TypeError naming the field.
+ */
+turbo_response *turbopy_response_head(const ResponseObject *self, const char *default_type);
+
+/** The content type as text: content_type, else default_type; NULL with an exception when it is no text. */
+const char *turbopy_response_type(const ResponseObject *self, const char *default_type);
+
+#endif

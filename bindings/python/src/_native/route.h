@@ -1,0 +1,16 @@
+/* route.h - what a route of the server knows about its Python handler; libturbo's `user` of the route. */
+#ifndef TURBOPY_ROUTE_H
+#define TURBOPY_ROUTE_H
+
+#include "compat.h"
+
+/* Made and freed by server.c, unchanged between. */
+typedef struct turbopy_route {
+    struct turbopy_route *next;
+    PyObject *handler;
+    char *content_type; /* of answers that are bytes or str; NULL for the usual one */
+    char is_async;      /* calling the handler runs no code of it, it gives a coroutine */
+    char is_batch;      /* the handler gets a list of requests                          */
+} turbopy_route;
+
+#endif

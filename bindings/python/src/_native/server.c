@@ -1,0 +1,388 @@
+/* server.c - turbo.Server: set up, start, stop. The threads and loops around it are Python's (asyncio_executor.py). */
+#include "server.h"
+
+#include <stddef.h>
+#include <string.h>
+#include <structmember.h>
+#include <turbo/error.h>
+#include <turbo/log.h>
+#include <turbo/server.h>
+#include <turbo/stats.h>
+
+#include "error.h"
+#include "executor.h"
+#include "log.h"
+#include "route.h"
+#include "settings.h"
+#include "shard.h"
+#include "stats.h"
+
+typedef struct ServerObject {
+    PyObject_HEAD
+    turbo_server *server;
+    turbopy_route *routes;
+    PyObject *shards;         /* tuple of Shard                               */
+    ShardObject **shard_list; /* the same for the executor; borrowed pointers */
+    turbopy_log *log;         /* apart: the library's threads may outlive us  */
+    char started, waited;
+} ServerObject;
+
+/* -- making -- */
+
+static turbo_options *make_options(PyObject *defaults, PyObject *settings) {
+    turbo_options *options;
+    uint64_t io_threads = 1;
+    int rc = turbo_options_new(&options);
+    if (rc < 0) {
+        turbopy_raise(rc, NULL);
+        return NULL;
+    }
+    if (turbopy_settings_apply(options, defaults) < 0)
+        goto fail;
+    if ((rc = turbo_options_load_env(options)) < 0) {
+        turbopy_raise(rc, turbo_options_error(options));
+        goto fail;
+    }
+    if (turbopy_settings_apply(options, settings) < 0)
+        goto fail;
+    if (turbo_options_get_u64(options, "io_threads", &io_threads) == 0 && io_threads == 0) {
+        PyErr_SetString(PyExc_ValueError, "io_threads: 0 is out of range, allowed are 1 to 256: shards that do their own "
+                                          "I/O are not possible with Python handlers yet");
+        goto fail;
+    }
+    return options;
+fail:
+    turbo_options_free(options);
+    return NULL;
+}
+
+static int make_log(ServerObject *self, int level) {
+    self->log = PyMem_RawCalloc(1, sizeof *self->log);
+    if (self->log == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (turbopy_log_open(self->log) < 0) {
+        PyMem_RawFree(self->log);
+        self->log = NULL;
+        return -1;
+    }
+    int rc = turbo_server_set_log(self->server, level, turbopy_log_put, self->log);
+    if (rc < 0)
+        turbopy_raise(rc, NULL);
+    return rc;
+}
+
+static int make_shards(ServerObject *self) {
+    turbopy_state *st = turbopy_state_of(self);
+    size_t count = turbo_server_shard_count(self->server);
+    self->shards = PyTuple_New((Py_ssize_t)count);
+    self->shard_list = PyMem_Calloc(count, sizeof *self->shard_list);
+    if (self->shards == NULL || self->shard_list == NULL)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        ShardObject *shard = turbopy_shard_new(st, (PyObject *)self, turbo_server_shard(self->server, i));
+        if (shard == NULL)
+            return -1;
+        PyTuple_SET_ITEM(self->shards, (Py_ssize_t)i, (PyObject *)shard);
+        self->shard_list[i] = shard;
+    }
+    return 0;
+}
+
+static int make_executor(ServerObject *self) {
+    turbo_executor_ops ops = turbopy_executor_ops();
+    int rc = turbo_server_set_executor(self->server, &ops, self->shard_list);
+    if (rc < 0)
+        turbopy_raise(rc, turbo_server_error(self->server));
+    return rc;
+}
+
+static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"settings", "defaults", "log_level", NULL};
+    PyObject *settings, *defaults;
+    int level = TURBO_LOG_INFO;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O!|i:Server", names, &PyDict_Type, &settings, &PyDict_Type,
+                                     &defaults, &level))
+        return NULL;
+    turbo_options *options = make_options(defaults, settings);
+    if (options == NULL)
+        return NULL;
+    ServerObject *self = (ServerObject *)type->tp_alloc(type, 0);
+    int rc = self == NULL ? 0 : turbo_server_new(&self->server, options);
+    turbo_options_free(options);
+    if (rc < 0)
+        turbopy_raise(rc, NULL);
+    if (rc < 0 || self == NULL || make_log(self, level) < 0 || make_shards(self) < 0 || make_executor(self) < 0) {
+        Py_XDECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+/* -- life -- */
+
+static int server_traverse(ServerObject *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->shards);
+    for (turbopy_route *route = self->routes; route != NULL; route = route->next)
+        Py_VISIT(route->handler);
+    return 0;
+}
+
+/* Only a server that does not run is ever unreachable: threads hold the shards of a running one, and those hold it. */
+static int server_clear(ServerObject *self) {
+    Py_CLEAR(self->shards);
+    for (turbopy_route *route = self->routes; route != NULL; route = route->next)
+        Py_CLEAR(route->handler);
+    return 0;
+}
+
+static void free_routes(ServerObject *self) {
+    while (self->routes != NULL) {
+        turbopy_route *route = self->routes;
+        self->routes = route->next;
+        PyMem_Free(route->content_type);
+        PyMem_Free(route);
+    }
+}
+
+static void server_dealloc(ServerObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    int running = self->started && !self->waited; /* only when the interpreter ends without stop(): leave all in place */
+    (void)server_clear(self);
+    turbo_server_release(self->server);
+    if (!running) {
+        free_routes(self);
+        PyMem_Free(self->shard_list);
+        if (self->log != NULL)
+            turbopy_log_close(self->log);
+        PyMem_RawFree(self->log);
+    }
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* -- set up -- */
+
+static PyObject *result_of(const ServerObject *self, int rc) {
+    if (rc < 0)
+        return turbopy_raise(rc, turbo_server_error(self->server));
+    Py_RETURN_NONE;
+}
+
+static PyObject *server_listen(ServerObject *self, PyObject *address) {
+    int rc;
+    const char *text = PyUnicode_Check(address) ? PyUnicode_AsUTF8(address) : NULL;
+    if (text == NULL)
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_TypeError, "an address is str, not %.100s",
+                                                      Py_TYPE(address)->tp_name);
+    Py_BEGIN_ALLOW_THREADS /* a name may be looked up */
+    rc = turbo_server_listen(self->server, text);
+    Py_END_ALLOW_THREADS
+    return result_of(self, rc);
+}
+
+static PyObject *server_listen_fd(ServerObject *self, PyObject *number) {
+    int fd = PyObject_AsFileDescriptor(number);
+    return fd < 0 ? NULL : result_of(self, turbo_server_listen_fd(self->server, fd));
+}
+
+static char *copy_text(const char *text) {
+    size_t size = strlen(text) + 1;
+    char *copy = PyMem_Malloc(size);
+    return copy == NULL ? NULL : memcpy(copy, text, size);
+}
+
+/* A new route in front of the server's list. */
+static turbopy_route *add_record(ServerObject *self, PyObject *handler, const char *content_type) {
+    turbopy_route *route = PyMem_Calloc(1, sizeof *route);
+    if (route == NULL || (content_type != NULL && (route->content_type = copy_text(content_type)) == NULL)) {
+        PyMem_Free(route);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    route->handler = Py_NewRef(handler);
+    route->next = self->routes;
+    self->routes = route;
+    return route;
+}
+
+static void drop_first_record(ServerObject *self) {
+    turbopy_route *route = self->routes;
+    self->routes = route->next;
+    Py_DECREF(route->handler);
+    PyMem_Free(route->content_type);
+    PyMem_Free(route);
+}
+
+static int register_route(ServerObject *self, const char *method, const char *pattern,
+                          const turbo_route_options *options) {
+    turbopy_route *route = self->routes;
+    return route->is_batch
+               ? turbo_server_route_batch(self->server, method, pattern, options, turbopy_executor_batch, route)
+               : turbo_server_route(self->server, method, pattern, options, turbopy_executor_fail, route);
+}
+
+static PyObject *route_with(ServerObject *self, const char *method, const char *pattern, PyObject *values) {
+    turbo_route_options *options;
+    int rc = turbo_route_options_new(&options);
+    if (rc < 0)
+        return turbopy_raise(rc, NULL);
+    if (turbopy_settings_apply_route(options, values) < 0) {
+        turbo_route_options_free(options);
+        return NULL;
+    }
+    rc = register_route(self, method, pattern, options);
+    turbo_route_options_free(options);
+    return result_of(self, rc);
+}
+
+static PyObject *server_route(ServerObject *self, PyObject *args) {
+    const char *method, *pattern, *content_type;
+    PyObject *handler, *options;
+    int is_async, is_batch;
+    if (!PyArg_ParseTuple(args, "zsOppzO!:route", &method, &pattern, &handler, &is_async, &is_batch, &content_type,
+                          &PyDict_Type, &options))
+        return NULL;
+    if (!PyCallable_Check(handler))
+        return PyErr_Format(PyExc_TypeError, "the handler of %s is not callable", pattern);
+    turbopy_route *route = add_record(self, handler, content_type);
+    if (route == NULL)
+        return NULL;
+    route->is_async = (char)is_async;
+    route->is_batch = (char)is_batch;
+    PyObject *done = route_with(self, method, pattern, options);
+    if (done == NULL)
+        drop_first_record(self);
+    return done;
+}
+
+static PyObject *server_route_stats(ServerObject *self, PyObject *args) {
+    const char *json_path, *metrics_path;
+    if (!PyArg_ParseTuple(args, "zz:route_stats", &json_path, &metrics_path))
+        return NULL;
+    return result_of(self, turbo_server_route_stats(self->server, json_path, metrics_path));
+}
+
+/* -- start and stop -- */
+
+static PyObject *server_start(ServerObject *self, PyObject *unused) {
+    int rc;
+    (void)unused;
+    Py_BEGIN_ALLOW_THREADS
+    rc = turbo_server_start(self->server);
+    Py_END_ALLOW_THREADS
+    if (rc == 0)
+        self->started = 1;
+    return result_of(self, rc);
+}
+
+static PyObject *server_stop(ServerObject *self, PyObject *unused) {
+    (void)unused;
+    return result_of(self, turbo_server_stop(self->server, NULL, NULL));
+}
+
+static PyObject *server_abort(ServerObject *self, PyObject *unused) {
+    (void)unused;
+    return result_of(self, turbo_server_abort(self->server));
+}
+
+static PyObject *server_wait(ServerObject *self, PyObject *unused) {
+    int rc;
+    (void)unused;
+    Py_BEGIN_ALLOW_THREADS
+    rc = turbo_server_wait(self->server);
+    Py_END_ALLOW_THREADS
+    if (rc == 0)
+        self->waited = 1;
+    return result_of(self, rc);
+}
+
+/* -- looking -- */
+
+static PyObject *server_stats(ServerObject *self, PyObject *unused) {
+    (void)unused;
+    return turbopy_stats_of_server(self->server);
+}
+
+static PyObject *server_stats_text(ServerObject *self, PyObject *args) {
+    int prometheus = 0;
+    char *text;
+    size_t len;
+    if (!PyArg_ParseTuple(args, "|p:stats_text", &prometheus))
+        return NULL;
+    int rc = turbo_server_stats_text(self->server, prometheus ? TURBO_STATS_PROMETHEUS : TURBO_STATS_JSON, &text, &len);
+    if (rc < 0)
+        return turbopy_raise(rc, NULL);
+    PyObject *result = PyUnicode_DecodeUTF8(text, (Py_ssize_t)len, "replace");
+    turbo_free(text);
+    return result;
+}
+
+static PyObject *server_take_logs(ServerObject *self, PyObject *unused) {
+    (void)unused;
+    return turbopy_log_take(self->log);
+}
+
+static PyObject *server_port(ServerObject *self, void *unused) {
+    (void)unused;
+    return PyLong_FromLong(turbo_server_port(self->server));
+}
+
+static PyObject *server_log_fd(ServerObject *self, void *unused) {
+    (void)unused;
+    return PyLong_FromLong(self->log->fd);
+}
+
+static PyMethodDef server_methods[] = {
+    {"listen", (PyCFunction)server_listen, METH_O, "listen(address)\n--\n\nBind \"host:port\" or \"unix:/path\"."},
+    {"listen_fd", (PyCFunction)server_listen_fd, METH_O, "listen_fd(fd)\n--\n\nUse a listening socket; takes the descriptor."},
+    {"route", (PyCFunction)server_route, METH_VARARGS,
+     "route(method, pattern, handler, is_async, is_batch, content_type, options)\n--\n\nRegister a handler."},
+    {"route_stats", (PyCFunction)server_route_stats, METH_VARARGS,
+     "route_stats(json_path, metrics_path)\n--\n\nServe the counters."},
+    {"start", (PyCFunction)server_start, METH_NOARGS, "start()\n--\n\nStart the threads and accept."},
+    {"stop", (PyCFunction)server_stop, METH_NOARGS, "stop()\n--\n\nBegin to stop. Any thread; does not wait."},
+    {"abort", (PyCFunction)server_abort, METH_NOARGS, "abort()\n--\n\nEnd a drain now. Any thread; does not wait."},
+    {"wait", (PyCFunction)server_wait, METH_NOARGS, "wait()\n--\n\nWait until the server has stopped."},
+    {"stats", (PyCFunction)server_stats, METH_NOARGS, "stats()\n--\n\nThe counters: a dict. Any thread."},
+    {"stats_text", (PyCFunction)server_stats_text, METH_VARARGS,
+     "stats_text(prometheus=False)\n--\n\nThe counters as JSON or as Prometheus text. Any thread."},
+    {"take_logs", (PyCFunction)server_take_logs, METH_NOARGS,
+     "take_logs()\n--\n\nMessages of the library: a list of (level, text), level 1 (error) to 4 (debug)."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef server_getset[] = {
+    {"port", (getter)server_port, NULL, "The port of the first TCP listener; 0 without one.", NULL},
+    {"log_fd", (getter)server_log_fd, NULL, "Readable when take_logs() has something.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef server_members[] = {
+    {"shards", T_OBJECT, offsetof(ServerObject, shards), READONLY, "A tuple of turbo.Shard."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot server_slots[] = {
+    {Py_tp_doc, "Server(settings, defaults, log_level=3)\n--\n\n"
+                "libturbo's server with driven shards. defaults are applied first, then the environment (TURBO_*), then\n"
+                "settings. Raises ValueError or TypeError naming the setting, the value and the range."},
+    {Py_tp_new, server_new},
+    {Py_tp_dealloc, server_dealloc},
+    {Py_tp_traverse, server_traverse},
+    {Py_tp_clear, server_clear},
+    {Py_tp_methods, server_methods},
+    {Py_tp_getset, server_getset},
+    {Py_tp_members, server_members},
+    {0, NULL},
+};
+
+PyType_Spec turbopy_server_spec = {
+    .name = "turbo.Server",
+    .basicsize = sizeof(ServerObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = server_slots,
+};

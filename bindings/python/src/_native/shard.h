@@ -1,0 +1,61 @@
+/* shard.h - turbo.Shard: a driven shard and the asyncio loop that drives it. */
+#ifndef TURBOPY_SHARD_H
+#define TURBOPY_SHARD_H
+
+#include <turbo/executor.h>
+
+#include "json.h"
+#include "state.h"
+#include "watch.h"
+
+struct TaskObject;
+
+/* How coroutines run. */
+enum { TURBOPY_TASK_OWN = 0, TURBOPY_TASK_STOCK = 1 };
+
+/* Everything but index, stats and server is used on the shard's thread only. */
+typedef struct ShardObject {
+    PyObject_HEAD
+    turbopy_state *st;
+    turbo_shard *shard; /* the server's */
+    PyObject *server;   /* keeps the shard alive */
+    PyObject *data;     /* dict for the user: request.shard.state */
+
+    PyObject *loop;                            /* set by attach(), cleared by detach() */
+    PyObject *call_soon, *call_later;          /* the loop's bound methods             */
+    PyObject *poll_fn, *late_fn, *on_timer_fn; /* ours                                 */
+    PyObject *on_closed;                       /* called once when the shard has ended */
+    PyObject *timer;                           /* a handle of the loop; NULL: none     */
+    double timer_at;                           /* by the loop's clock                  */
+
+    turbopy_watch watch; /* requests that wait for events */
+    turbopy_text text;   /* memory for JSON               */
+
+    struct TaskObject *carrier; /* the task for the next coroutine; task.c */
+    Py_ssize_t carrier_refs;    /* its count when nobody else holds it     */
+    char carrier_entered;       /* it is the loop's current task           */
+    char task_mode;             /* TURBOPY_TASK_*                          */
+    char has_factory;           /* the loop has a task factory; looked up once a poll */
+
+    char polling;         /* inside turbo_shard_poll()                 */
+    char late_scheduled;  /* late() is on its way                      */
+    char poll_scheduled;  /* poll() is on its way, besides the reader  */
+    char ending;          /* its last poll: what is suspended is cancelled */
+    char closed;          /* the shard has ended                          */
+} ShardObject;
+
+extern PyType_Spec turbopy_shard_spec;
+
+/** Make the object of shard number index of a server. */
+ShardObject *turbopy_shard_new(turbopy_state *st, PyObject *server, turbo_shard *shard);
+
+/**
+ * Tell that an answer, or a part of one, was made. Between two polls the first one asks the loop for one call of late(),
+ * which sends them all.
+ */
+void turbopy_shard_answered(ShardObject *self);
+
+/** Cancel every task of the shard's requests. */
+void turbopy_shard_cancel_tasks(ShardObject *self);
+
+#endif

@@ -1,0 +1,129 @@
+/* stream.c - answers in parts. The loop over the parts is Python's: turbo/streaming.py. */
+#include "stream.h"
+
+#include <turbo/error.h>
+#include <turbo/executor.h>
+#include <turbo/response.h>
+
+#include "answer.h"
+#include "error.h"
+#include "route.h"
+#include "shard.h"
+#include "task.h"
+
+static int begin(RequestObject *request, const ResponseObject *response) {
+    const turbopy_route *route = turbo_request_user(request->req);
+    const char *type = route->content_type != NULL ? route->content_type : "application/octet-stream";
+    turbo_response *resp = turbopy_response_head(response, type);
+    if (resp == NULL)
+        return -1;
+    int rc = turbo_request_respond_begin(request->req, resp);
+    if (rc == 0) {
+        turbopy_shard_answered(request->shard);
+        return 0;
+    }
+    turbo_response_free(resp);
+    turbopy_raise(rc, NULL);
+    return -1;
+}
+
+/* HTTP has no place for a body there: asking for parts would be work for nothing. */
+static int has_no_body(const RequestObject *request, const ResponseObject *response) {
+    return response->status == 204 || response->status == 304 || turbopy_request_is(request, "HEAD");
+}
+
+int turbopy_stream_begin(RequestObject *request, ResponseObject *response) {
+    const turbopy_route *route = turbo_request_user(request->req);
+    if (route->is_batch || response->body == NULL) {
+        PyErr_SetString(PyExc_TypeError, route->is_batch ? "a batch handler cannot answer with a StreamingResponse"
+                                                         : "the StreamingResponse has no content");
+        return -1;
+    }
+    if (begin(request, response) < 0)
+        return -1;
+    if (has_no_body(request, response)) {
+        turbopy_stream_end(request, 1);
+        return 0;
+    }
+    PyObject *args[] = {(PyObject *)request, response->body};
+    turbopy_dispatch(request->shard, TURBOPY_FOR_STREAM, (PyObject *)request,
+                     PyObject_Vectorcall(request->shard->st->pump, args, 2, NULL));
+    return 0;
+}
+
+/*
+ * The library closes the connection before the end of the body, so that the client can tell. Its way in is a handler that
+ * fails: that is all that our C handlers do (server.c).
+ */
+static void cut_off(RequestObject *request) {
+    turbo_request_run(request->req);
+    turbopy_shard_answered(request->shard);
+}
+
+static void report(RequestObject *request) {
+    PyObject *exception = PyErr_GetRaisedException();
+    PyObject *args[] = {(PyObject *)request, exception};
+    PyObject *done = PyObject_Vectorcall(request->shard->st->log_failure, args, 2, NULL);
+    if (done == NULL)
+        turbopy_unraisable((PyObject *)request);
+    Py_XDECREF(done);
+    Py_DECREF(exception);
+}
+
+void turbopy_stream_end(RequestObject *request, int ok) {
+    if (ok) {
+        (void)turbo_request_respond_end(request->req); /* TURBO_ESTATE: the server gave it up */
+        turbopy_shard_answered(request->shard);
+        return;
+    }
+    if (turbo_request_cancelled(request->req) || request->shard->ending)
+        PyErr_Clear(); /* nobody is left to take it: the usual end of many streams */
+    else
+        report(request);
+    cut_off(request);
+}
+
+PyObject *turbopy_stream_write(RequestObject *request, PyObject *part) {
+    turbo_str bytes;
+    PyObject *keep;
+    if (turbopy_body_bytes(part, &bytes, &keep) < 0)
+        return NULL;
+    int rc = turbo_request_respond_write(request->req, bytes.data, bytes.len);
+    Py_DECREF(keep);
+    if (rc == TURBO_EAGAIN)
+        Py_RETURN_FALSE;
+    if (rc < 0)
+        return turbopy_raise(rc, rc == TURBO_ECLOSED ? "the client has gone" : NULL);
+    turbopy_shard_answered(request->shard);
+    Py_RETURN_TRUE;
+}
+
+PyObject *turbopy_stream_writable(RequestObject *request, PyObject *unused) {
+    (void)unused;
+    if (request->shard->loop == NULL)
+        return turbopy_raise(TURBO_ECLOSED, "the shard has ended");
+    PyObject *future = PyObject_CallMethodNoArgs(request->shard->loop, request->shard->st->str_create_future);
+    if (future == NULL)
+        return NULL;
+    Py_XSETREF(request->writable, Py_NewRef(future));
+    if (turbopy_watch_add(&request->shard->watch, request) < 0) {
+        Py_CLEAR(request->writable);
+        Py_CLEAR(future);
+    }
+    return future;
+}
+
+void turbopy_stream_wake(RequestObject *request) {
+    turbopy_state *st = request->shard->st;
+    PyObject *future = request->writable, *done, *set = NULL;
+    if (future == NULL)
+        return;
+    request->writable = NULL;
+    done = PyObject_CallMethodNoArgs(future, st->str_done);
+    if (done == Py_False) /* else its waiter was cancelled */
+        set = PyObject_CallMethodOneArg(future, st->str_set_result, Py_None);
+    turbopy_unraisable(future);
+    Py_XDECREF(set);
+    Py_XDECREF(done);
+    Py_DECREF(future);
+}

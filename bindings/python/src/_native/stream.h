@@ -1,0 +1,27 @@
+/* stream.h - answers in parts: begin, write, wait for room, end or cut off. */
+#ifndef TURBOPY_STREAM_H
+#define TURBOPY_STREAM_H
+
+#include "request.h"
+#include "response.h"
+
+/**
+ * Send status and fields, and start the coroutine that sends the parts.
+ *
+ * @return 0; -1 with an exception when nothing was sent. Later failures are reported and cut the connection off.
+ */
+int turbopy_stream_begin(RequestObject *request, ResponseObject *response);
+
+/** The parts are written (ok), or the exception that is set has ended them: it is logged and the connection cut off. */
+void turbopy_stream_end(RequestObject *request, int ok);
+
+/** request._write(part): True; False when the client has to take some first, then _writable() is to be awaited. */
+PyObject *turbopy_stream_write(RequestObject *request, PyObject *part);
+
+/** request._writable(): a future that is done when it is worth while to write again. */
+PyObject *turbopy_stream_writable(RequestObject *request, PyObject *unused);
+
+/** TURBO_EVENT_WRITABLE or TURBO_EVENT_GONE came: complete that future. */
+void turbopy_stream_wake(RequestObject *request);
+
+#endif

@@ -1,0 +1,230 @@
+/* answer.c - from a handler's answer to the loop that sends it: who may answer, the gate, the way home. */
+#include "answer.h"
+
+#include <string.h>
+
+#include "clock.h"
+#include "exchange.h"
+#include "fields.h"
+#include "http1_write.h"
+#include "io.h"
+#include "mem.h"
+#include "server.h"
+#include "shard.h"
+#include "turbo/error.h"
+
+/* -- the way home -- */
+
+static void push_home(turbo_request *req) {
+    if (req->shard != NULL && turbo__shard_is_here(req->shard)) {
+        turbo__shard_send_home(req->shard, req);
+        return;
+    }
+    req->to_home.next = NULL;
+    if (turbo__mailbox_push_one(&req->io->box, &req->to_home) < 0)
+        turbo__io_refuse(&req->to_home);
+}
+
+/* A whole answer carries the answer path's reference home; news of a streamed one carries a reference of its own, and
+ * is under way at most once at a time. */
+static void send_home(turbo_request *req) {
+    if (turbo__io_is_here(req->io)) {
+        turbo__exchange_deliver(req);
+    } else if (!req->streamed) {
+        push_home(req);
+    } else if (atomic_exchange(&req->homing, 1) == 0) {
+        turbo_request_retain(req);
+        push_home(req);
+    }
+}
+
+/* The request is no longer in flight on its shard. */
+static void leave_shard(turbo_request *req) {
+    turbo_shard *shard = req->shard;
+    if (!req->counted)
+        return;
+    req->counted = 0;
+    if (!turbo__shard_is_here(shard)) {
+        turbo__shard_latency(shard, req, turbo__clock_ns());
+        if (turbo__gate_leave_elsewhere(&shard->gate))
+            turbo__mailbox_poke(&shard->box);
+        return;
+    }
+    turbo__gate_leave(&shard->gate);
+    if (shard->in_batch)
+        req->answered_in_batch = 1; /* the clock is read once a batch */
+    else
+        turbo__shard_latency(shard, req, turbo__clock_ns());
+}
+
+static void complete_detached(turbo_request *req) {
+    if (req->shard != NULL)
+        atomic_fetch_add_explicit(&req->shard->answered, 1, memory_order_relaxed);
+    req->done(req, req->failed ? TURBO_EUSER : 0, req->failed ? NULL : req->resp, req->done_user);
+    turbo__request_answer_done(req);
+    turbo_request_release(req);
+}
+
+/* The answer is complete: the caller has made the step to ENDED. */
+static void finish(turbo_request *req) {
+    leave_shard(req);
+    if (req->done != NULL)
+        complete_detached(req);
+    else
+        send_home(req);
+}
+
+/* -- whole answers -- */
+
+int turbo_request_respond(turbo_request *req, turbo_response *resp) {
+    int rc = turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED);
+    if (rc < 0)
+        return rc;
+    req->resp = resp;
+    finish(req);
+    return 0;
+}
+
+int turbo_request_reply(turbo_request *req, int32_t status, const char *content_type, const void *data, size_t len) {
+    turbo_str type = {content_type, content_type == NULL ? 0 : strlen(content_type)};
+    int rc;
+    if (status < 200 || status > 599 || !turbo__is_field_value(type.data, type.len))
+        return TURBO_EINVAL;
+    if ((rc = turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED)) < 0)
+        return rc;
+    if ((rc = turbo__request_fill(req, status, type, data, len)) < 0) {
+        atomic_store(&req->state, TURBO__OPEN); /* nobody else can have seen the claim succeed */
+        return rc;
+    }
+    finish(req);
+    return 0;
+}
+
+int turbo__answer_status(turbo_request *req, int32_t status) {
+    static const char type[] = "text/plain; charset=utf-8";
+    const char *text = turbo__status_text(status);
+    char body[64];
+    size_t len = strlen(text);
+    int rc = turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED);
+    if (rc < 0)
+        return rc;
+    if (len > sizeof body - 1)
+        len = sizeof body - 1;
+    memcpy(body, text, len);
+    body[len++] = '\n';
+    if (turbo__status_has_no_body(status))
+        len = 0;
+    /* Spare memory is always enough for this. */
+    (void)turbo__request_fill(req, status, len == 0 ? (turbo_str){NULL, 0} : (turbo_str){type, sizeof type - 1}, body,
+                              len);
+    finish(req);
+    return 0;
+}
+
+void turbo__answer_failed(turbo_request *req) {
+    if (turbo__answer_status(req, 500) == 0 ||
+        atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__BEGUN)
+        return;
+    req->failed = 1; /* read by the I/O loop behind ENDED, which the claim publishes */
+    if (turbo__request_claim(req, TURBO__BEGUN, TURBO__ENDED) == 0)
+        finish(req);
+}
+
+/* -- streamed answers -- */
+
+int turbo_request_respond_begin(turbo_request *req, turbo_response *resp) {
+    int rc = turbo__request_claim(req, TURBO__OPEN, TURBO__BEGUN);
+    if (rc < 0)
+        return rc;
+    req->resp = resp;
+    req->streamed = 1;
+    req->written = resp->body_len;
+    req->resp_has_length = resp->has_length;
+    req->resp_length = resp->length;
+    if (req->done == NULL)
+        send_home(req);
+    return 0;
+}
+
+/* Without a connection the parts are gathered into the body. */
+static int gather(turbo_request *req, const void *data, size_t len) {
+    turbo_response *resp = req->resp;
+    size_t total = resp->body_len + len;
+    if (total > req->server->settings.body_memory_max_bytes)
+        return TURBO_ETOOBIG;
+    char *body = resp->body_kind == TURBO__BODY_OWNED ? turbo__realloc(resp->memory, total) : turbo__malloc(total);
+    if (body == NULL)
+        return TURBO_ENOMEM;
+    if (resp->body_kind != TURBO__BODY_OWNED) {
+        if (resp->body_len > 0)
+            memcpy(body, resp->body, resp->body_len);
+        if (resp->body_kind == TURBO__BODY_REF)
+            resp->free_fn(resp->free_user);
+    }
+    memcpy(body + resp->body_len, data, len);
+    resp->body_kind = TURBO__BODY_OWNED;
+    resp->memory = body;
+    resp->body = body;
+    resp->body_len = total;
+    return 0;
+}
+
+static int push_part(turbo_request *req, const void *data, size_t len) {
+    turbo__part *part = turbo__malloc(sizeof *part + len);
+    if (part == NULL)
+        return TURBO_ENOMEM;
+    part->len = len;
+    memcpy(part->data, data, len);
+    atomic_fetch_add(&req->unsent, len);
+    turbo__part *head = atomic_load_explicit(&req->new_parts, memory_order_relaxed);
+    do
+        part->next = head;
+    while (!atomic_compare_exchange_weak(&req->new_parts, &head, part));
+    return 0;
+}
+
+/* Whether the client has taken enough of what was written. If not, the loop tells when it has. */
+static int has_room(turbo_request *req) {
+    uint64_t max = req->server->settings.unsent_max_bytes;
+    if (atomic_load(&req->unsent) < max)
+        return 1;
+    atomic_store(&req->want_writable, 1);
+    /* The loop lowers unsent before it looks at want_writable: look again, or both would wait. */
+    return atomic_load(&req->unsent) < max && atomic_exchange(&req->want_writable, 0) != 0;
+}
+
+int turbo_request_respond_write(turbo_request *req, const void *data, size_t len) {
+    int rc;
+    if (atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__BEGUN)
+        return TURBO_ESTATE;
+    if (req->resp_has_length && len > req->resp_length - req->written)
+        return TURBO_ETOOBIG;
+    if (turbo_request_cancelled(req))
+        return TURBO_ECLOSED;
+    if (len == 0)
+        return 0;
+    if (req->done == NULL && !has_room(req))
+        return TURBO_EAGAIN;
+    if ((rc = req->done != NULL ? gather(req, data, len) : push_part(req, data, len)) < 0)
+        return rc;
+    req->written += len;
+    if (req->done == NULL)
+        send_home(req);
+    return 0;
+}
+
+int turbo_request_respond_end(turbo_request *req) {
+    int rc = turbo__request_claim(req, TURBO__BEGUN, TURBO__ENDED);
+    if (rc < 0)
+        return rc;
+    finish(req);
+    return 0;
+}
+
+int turbo_request_on_writable(turbo_request *req, turbo_request_fn fn, void *user) {
+    if (atomic_load_explicit(&req->state, memory_order_relaxed) == TURBO__ENDED)
+        return TURBO_ESTATE;
+    req->writable_fn = fn;
+    req->writable_user = user;
+    return 0;
+}

@@ -1,0 +1,133 @@
+/* conn.h - one connection: read -> parse -> report up -> write -> close. */
+#ifndef TURBO_CONN_H
+#define TURBO_CONN_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "http1_parse.h"
+#include "list.h"
+#include "outq.h"
+#include "settings.h"
+#include "stream.h"
+#include "timer.h"
+
+typedef struct turbo__conn turbo__conn;
+
+/*
+ * What a connection reports to the layer above, on its loop. None of them may free the connection; it goes by itself
+ * after `gone`. head, body and end return 0, or 1 when nothing behind this point may be parsed any more (the layer
+ * above has called turbo__conn_finish()).
+ */
+typedef struct turbo__conn_events {
+    void (*begin)(turbo__conn *conn);                             /* first byte of a message                */
+    int (*head)(turbo__conn *conn, const turbo__h1_head *head);
+    int (*body)(turbo__conn *conn, const char *data, size_t len);
+    int (*end)(turbo__conn *conn);
+    /* The message being read is malformed, or too slow: owe this status for it. The connection is finishing. */
+    void (*error)(turbo__conn *conn, int status, const char *reason);
+    /* The message being read will never be complete: the client ended its sending side. */
+    void (*truncated)(turbo__conn *conn);
+    /* There is room to send again: streamed answers may go on. */
+    void (*room)(turbo__conn *conn);
+    /* Nothing can be sent any more, or everything was: forget the connection. Called once. */
+    void (*gone)(turbo__conn *conn);
+} turbo__conn_events;
+
+/* What the connections of a loop share. */
+typedef struct turbo__conn_group {
+    const turbo__conn_events *events;
+    const turbo__settings *settings;
+    turbo__stream_set streams;
+    turbo__wheel wheel;
+    uv_timer_t wheel_timer;
+    uint64_t wheel_armed_ms;   /* 0: the timer is not armed                      */
+    turbo__outpool outpool;
+    turbo__h1_parser **parsers; /* not in use, parsers_max places                */
+    size_t parser_count;
+    char *read_buf;
+    turbo__list conns;         /* all that are open                              */
+    turbo__conn *touched;      /* to be served at the end of the turn            */
+    turbo__conn *dead;         /* closed, freed at the end of the turn           */
+    uint8_t open;
+    uint8_t draining;          /* idle connections are closed, the last answers say so */
+    /* Counters: written by the loop's thread, read by any. */
+    _Atomic uint64_t connections, bytes_in, bytes_out, parse_errors, timeouts_head, timeouts_body, timeouts_idle;
+} turbo__conn_group;
+
+enum { TURBO__PHASE_IDLE = 0, TURBO__PHASE_HEAD, TURBO__PHASE_BODY };
+
+struct turbo__conn {
+    turbo__stream stream;
+    turbo__conn_group *group;
+    turbo__list link;
+    turbo__conn *touched_next;
+    turbo__deadline deadline;
+    uint64_t mark_ms;         /* when the deadline's time began to run                    */
+    uint64_t head_ms;         /* when the message being read began                        */
+    turbo__h1_parser *parser; /* only while a message is in progress                      */
+    turbo__outq out;
+    char *tail;               /* bytes read but not parsed, while paused                  */
+    size_t tail_at, tail_len;
+    uint32_t owed;            /* messages begun whose answer is not in `out` whole; kept by the layer above */
+    uint8_t phase;            /* TURBO__PHASE_*: what of a message has been read          */
+    uint8_t touched;
+    uint8_t paused;           /* at the pipeline cap: not read until answers have left    */
+    uint8_t finishing;        /* nothing more is parsed; closes when everything was sent  */
+    uint8_t discarded;        /* bytes behind the last message were thrown away           */
+    uint8_t polite;           /* the client knows that we close: no need to linger        */
+    uint8_t fin;              /* the client has ended its sending side                    */
+    uint8_t shut;             /* we have ended ours and wait for the client's             */
+    uint8_t dead;
+    uint8_t waiting;          /* what the deadline is for                                 */
+    uint8_t feeding;          /* in the parser: more messages may be in the same bytes    */
+};
+
+/** @return 0; TURBO_ENOMEM; TURBO_EMFILE; TURBO_ESYS. Thread: setup. */
+int turbo__conn_group_open(turbo__conn_group *group, uv_loop_t *loop, const turbo__conn_events *events,
+                           const turbo__settings *settings);
+
+/** Serve every connection that was touched, free the dead ones, set the timer. The last thing of a turn.
+ *  @return 1 when a connection has more to read at once. */
+int turbo__conn_group_turn(turbo__conn_group *group);
+
+/** No more idle connections: each is read once more, and closed if nothing came. */
+void turbo__conn_group_drain(turbo__conn_group *group);
+
+/** Close every connection at once. */
+void turbo__conn_group_kill(turbo__conn_group *group);
+
+/** Close the handles. All connections are gone. Thread: the loop's. */
+void turbo__conn_group_close(turbo__conn_group *group);
+
+/** Free memory, after the loop has closed the handles. All-zero is allowed. */
+void turbo__conn_group_free(turbo__conn_group *group);
+
+/**
+ * Begin a connection.
+ * @param conn  the beginning of a zeroed allocation that the layer above made with turbo__malloc(); freed by the group.
+ * @param fd    taken on success. @return 0; TURBO_ENOMEM; TURBO_ESYS: conn and fd stay the caller's.
+ */
+int turbo__conn_open(turbo__conn *conn, turbo__conn_group *group, int fd);
+
+/** Something was put into conn->out, or its state changed: serve it at the end of the turn. */
+void turbo__conn_touch(turbo__conn *conn);
+
+/** Parse nothing more; close when everything owed was sent. @param polite the client expects the close. */
+void turbo__conn_finish(turbo__conn *conn, int polite);
+
+/** Close now. */
+void turbo__conn_kill(turbo__conn *conn);
+
+/** Whether bytes may be added to `out` without passing the setting unsent_max_bytes. */
+static inline int turbo__conn_has_room(const turbo__conn *conn) {
+    return conn->out.bytes < conn->group->settings->unsent_max_bytes;
+}
+
+/** Add to a counter that only this thread writes. */
+static inline void turbo__count(_Atomic uint64_t *counter, uint64_t n) {
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,327 @@
+/* exchange.c - the messages of one connection: requests in, answers out in the same order. */
+#include "exchange.h"
+
+#include <string.h>
+
+#include "answer.h"
+#include "http1_write.h"
+#include "io.h"
+#include "mem.h"
+#include "server.h"
+#include "shard.h"
+#include "turbo/error.h"
+#include "write.h"
+
+static turbo__exchange *of(turbo__conn *conn) { return TURBO__CONTAINER(conn, turbo__exchange, conn); }
+
+/* -- the list of messages -- */
+
+static void append(turbo__exchange *ex, turbo_request *req) {
+    struct turbo__io *io = ex->io;
+    req->server = io->server;
+    req->io = io;
+    req->exchange = ex;
+    req->peer = ex->peer;
+    turbo__io_request_made(io);
+    if (ex->last != NULL)
+        ex->last->next = req;
+    else
+        ex->first = req;
+    ex->last = req;
+    ex->conn.owed++;
+}
+
+static turbo_request *pop(turbo__exchange *ex) {
+    turbo_request *req = ex->first;
+    ex->first = req->next;
+    if (ex->first == NULL)
+        ex->last = NULL;
+    ex->conn.owed--;
+    req->next = NULL;
+    req->exchange = NULL;
+    return req;
+}
+
+/* An answer whose connection has gone. */
+static void drop_answer(turbo_request *req) {
+    if (req->streamed && (req->ended || atomic_load(&req->state) != TURBO__ENDED))
+        return; /* more is to come, or the end was met before */
+    req->ended = 1;
+    turbo__request_answer_done(req);
+    turbo_request_release(req);
+}
+
+/* The client will never see the answer to this message: tell whoever works on it. */
+static void abandon(turbo_request *req) {
+    struct turbo__io *io = req->io;
+    turbo__count(io->aborting ? &io->abandoned : &io->dropped, 1);
+    atomic_store_explicit(&req->cancelled, 1, memory_order_release);
+    if (req->answered && !req->streamed) {
+        turbo__request_answer_done(req);
+        turbo_request_release(req);
+    } else if (!req->dispatched) {
+        turbo_request_release(req);
+    } else if (req->answered && atomic_load(&req->state) == TURBO__ENDED) {
+        drop_answer(req);
+    } else if (req->shard != NULL) {
+        turbo__shard_event(req->shard, req, TURBO_EVENT_GONE);
+    } else if (req->writable_fn != NULL && atomic_exchange(&req->want_writable, 0) != 0) {
+        req->writable_fn(req, req->writable_user); /* its next write finds the client gone */
+    }
+}
+
+/* -- answers out -- */
+
+/* Messages behind one whose answer ends the connection: they get none. */
+static void drop_rest(turbo__exchange *ex) {
+    ex->current = NULL;
+    while (ex->first != NULL)
+        abandon(pop(ex));
+}
+
+static void count_answer(const turbo_request *req) {
+    turbo__count(req->end == TURBO__END_SHED ? &req->io->shed : &req->io->answered, 1);
+}
+
+/* @return 1 when the first message's answer is all in the connection's hands, and popped. */
+static int send_first(turbo__exchange *ex) {
+    turbo_request *req = ex->first;
+    int rc = req->streamed ? turbo__write_stream(ex, req) : turbo__write_answer(ex, req);
+    if (rc == TURBO_EAGAIN)
+        return 0;
+    if (rc < 0) {
+        turbo__conn_kill(&ex->conn);
+        return 0;
+    }
+    int last = rc == TURBO__WRITE_LAST;
+    count_answer(req);
+    pop(ex);
+    if (req->streamed) {
+        req->ended = 1;
+        turbo__request_answer_done(req);
+        turbo_request_release(req);
+    } else if (!req->body_lent_out) { /* else the connection gives it back when the body is sent */
+        turbo__request_answer_done(req);
+        turbo_request_release(req);
+    }
+    if (last) {
+        turbo__conn_finish(&ex->conn, 0); /* unless on_end() has: then the client expects it */
+        drop_rest(ex);
+    }
+    return 1;
+}
+
+static void offer_continue(turbo__exchange *ex) {
+    static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    turbo_request *req = ex->first;
+    if (req == NULL || !req->want_continue)
+        return;
+    req->want_continue = 0;
+    if (turbo__outq_copy(&ex->conn.out, &ex->io->group.outpool, line, sizeof line - 1) < 0)
+        turbo__conn_kill(&ex->conn);
+}
+
+static void pump(turbo__exchange *ex) {
+    while (!ex->conn.dead && ex->first != NULL && ex->first->answered && send_first(ex)) {
+    }
+    if (!ex->conn.dead)
+        offer_continue(ex);
+}
+
+void turbo__exchange_deliver(turbo_request *req) {
+    turbo__exchange *ex = req->exchange;
+    if (ex == NULL) {
+        drop_answer(req);
+        return;
+    }
+    req->answered = 1;
+    if (ex->first == req)
+        pump(ex);
+    turbo__conn_touch(&ex->conn);
+}
+
+/* -- refusals -- */
+
+static void answer_now(turbo__exchange *ex, turbo_request *req, int status) {
+    req->keep_alive = 0;
+    ex->current = NULL;
+    turbo__conn_finish(&ex->conn, 0);
+    (void)turbo__answer_status(req, status);
+}
+
+static void add_line(turbo_request *req, const char *name, const char *value) {
+    turbo__buf_init(&req->own.fields, TURBO__RESPONSE_FIELDS_MAX);
+    (void)turbo__response_line(&req->own, name, value); /* without memory the answer goes without the field */
+}
+
+void turbo__exchange_shed(turbo_request *req) {
+    req->end = TURBO__END_SHED;
+    add_line(req, "Retry-After", "1");
+    (void)turbo__answer_status(req, 503);
+}
+
+static int too_long(const turbo_request *req, uint64_t max) { return !req->chunked && req->body_length > max; }
+
+/* Refuse a message once its body has been read away, or at once when that is not worth it. @return 1: stop. */
+static int refuse(turbo__exchange *ex, turbo_request *req, int status, const char *allow, int has_continue) {
+    if (allow != NULL)
+        add_line(req, "Allow", allow);
+    req->refusal = (uint16_t)status;
+    if (!has_continue && !too_long(req, ex->io->server->settings.body_max_bytes))
+        return 0;
+    answer_now(ex, req, status);
+    return 1;
+}
+
+/* -- messages in -- */
+
+static void on_begin(turbo__conn *conn) {
+    turbo__exchange *ex = of(conn);
+    ex->begun = 1;
+    turbo__count(&ex->io->taken, 1);
+}
+
+static int on_head(turbo__conn *conn, const turbo__h1_head *head) {
+    turbo__exchange *ex = of(conn);
+    turbo__router *router = ex->io->server->router;
+    turbo__match match;
+    turbo_request *req = turbo__request_from_head(head, turbo__router_params_max(router));
+    if (req == NULL) {
+        turbo__conn_kill(conn); /* which counts the message as dropped */
+        return 1;
+    }
+    ex->begun = 0;
+    append(ex, req);
+    ex->current = req;
+    int32_t status = turbo__request_route(req, router, &match);
+    if (head->expect_unknown)
+        return refuse(ex, req, 417, NULL, 1);
+    if (status != 200)
+        return refuse(ex, req, status, match.allow, head->expect_continue);
+    if (too_long(req, req->route->body_max)) {
+        answer_now(ex, req, 413);
+        return 1;
+    }
+    req->want_continue = head->expect_continue && (req->chunked || req->body_length > 0);
+    if (ex->first == req)
+        offer_continue(ex);
+    return 0;
+}
+
+static int discard_body(turbo__exchange *ex, turbo_request *req, size_t len) {
+    req->body_len += len;
+    if (req->body_len <= ex->io->server->settings.body_max_bytes)
+        return 0;
+    answer_now(ex, req, req->refusal);
+    return 1;
+}
+
+static int on_body(turbo__conn *conn, const char *data, size_t len) {
+    turbo__exchange *ex = of(conn);
+    turbo_request *req = ex->current;
+    req->want_continue = 0; /* the client did not wait */
+    if (req->refusal != 0)
+        return discard_body(ex, req, len);
+    int rc = turbo__request_body_append(req, data, len, req->route->body_max);
+    if (rc == 0)
+        return 0;
+    if (rc == TURBO_ETOOBIG) {
+        answer_now(ex, req, 413);
+        return 1;
+    }
+    req->end = TURBO__END_SHED;
+    add_line(req, "Retry-After", "1");
+    answer_now(ex, req, 503);
+    return 1;
+}
+
+static void dispatch(turbo__exchange *ex, turbo_request *req) {
+    req->dispatched = 1;
+    if (req->route->executor == TURBO__EXECUTOR_INLINE)
+        turbo_request_run(req);
+    else
+        turbo__io_dispatch(ex->io, req);
+}
+
+static int on_end(turbo__conn *conn) {
+    turbo__exchange *ex = of(conn);
+    turbo_request *req = ex->current;
+    int last = !req->keep_alive;
+    ex->current = NULL;
+    req->complete = 1;
+    req->want_continue = 0;
+    if (last)
+        turbo__conn_finish(conn, 1);
+    if (req->refusal != 0)
+        (void)turbo__answer_status(req, req->refusal);
+    else
+        dispatch(ex, req);
+    return last;
+}
+
+static void on_error(turbo__conn *conn, int status, const char *reason) {
+    turbo__exchange *ex = of(conn);
+    turbo_request *req = ex->current;
+    turbo__log_write(&ex->io->server->log, TURBO_LOG_DEBUG, "request refused with %d: %s", status, reason);
+    if (req == NULL) {
+        if ((req = turbo__request_bare(11)) == NULL) {
+            turbo__conn_kill(conn);
+            return;
+        }
+        append(ex, req);
+        ex->begun = 0;
+    }
+    answer_now(ex, req, status);
+    turbo__conn_touch(conn);
+}
+
+static void on_truncated(turbo__conn *conn) {
+    turbo__exchange *ex = of(conn);
+    turbo_request *req = ex->current;
+    if (ex->begun)
+        turbo__count(&ex->io->dropped, 1);
+    ex->begun = 0;
+    if (req == NULL)
+        return;
+    /* It is the last message: take it off the end. */
+    turbo_request **link = &ex->first;
+    ex->last = NULL;
+    while (*link != req) {
+        ex->last = *link;
+        link = &(*link)->next;
+    }
+    *link = NULL;
+    ex->current = NULL;
+    req->exchange = NULL;
+    conn->owed--;
+    abandon(req);
+}
+
+static void on_room(turbo__conn *conn) {
+    turbo__exchange *ex = of(conn);
+    if (ex->first != NULL && ex->first->streamed && ex->first->answered)
+        pump(ex);
+}
+
+static void on_gone(turbo__conn *conn) {
+    turbo__exchange *ex = of(conn);
+    if (ex->begun)
+        turbo__count(ex->io->aborting ? &ex->io->abandoned : &ex->io->dropped, 1);
+    ex->begun = 0;
+    drop_rest(ex);
+}
+
+const turbo__conn_events turbo__exchange_events = {on_begin, on_head,      on_body, on_end,
+                                                   on_error, on_truncated, on_room, on_gone};
+
+int turbo__exchange_open(struct turbo__io *io, int fd, const turbo__peer *peer) {
+    turbo__exchange *ex = turbo__calloc(1, sizeof *ex);
+    if (ex == NULL)
+        return TURBO_ENOMEM;
+    ex->io = io;
+    ex->peer = *peer;
+    int rc = turbo__conn_open(&ex->conn, &io->group, fd);
+    if (rc < 0)
+        turbo__free(ex);
+    return rc;
+}

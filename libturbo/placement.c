@@ -1,0 +1,78 @@
+/* placement.c - route + request -> shard. */
+#include "placement.h"
+
+#include "clock.h"
+#include "io.h"
+#include "server.h"
+#include "shard.h"
+
+#define SPILL_MIN 32           /* queued requests that are just a burst of a fast handler */
+#define SPILL_MIN_SLOW 1       /* behind a handler that takes its time                    */
+#define SLOW_BATCH_NS 200000   /* older than this, a running batch is slow                */
+
+uint32_t turbo__placement_bounded(uint32_t home, const uint64_t *loads, uint32_t n, uint64_t limit) {
+    uint32_t best = home;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t shard = (home + i) % n;
+        if (loads[shard] <= limit)
+            return shard;
+        if (loads[shard] < loads[best])
+            best = shard;
+    }
+    return best;
+}
+
+/* Loads are read once a turn; what this loop adds meanwhile is added by the caller. */
+static void read_loads(struct turbo__io *io) {
+    turbo_server *server = io->server;
+    if (io->loads_known)
+        return;
+    io->loads_known = 1;
+    io->loads_sum = 0;
+    for (size_t i = 0; i < server->shard_count; i++) {
+        io->loads[i] = turbo__shard_load(server->shards[i]);
+        io->loads_sum += io->loads[i];
+    }
+}
+
+static int is_slow(struct turbo__io *io, uint32_t shard) {
+    uint64_t since = atomic_load_explicit(&io->server->shards[shard]->batch_since_ns, memory_order_relaxed);
+    if (since == 0)
+        return 0;
+    if (io->turn_ns == 0)
+        io->turn_ns = turbo__clock_ns();
+    return io->turn_ns > since + SLOW_BATCH_NS;
+}
+
+static uint32_t by_route(struct turbo__io *io, const turbo__route *route) {
+    uint32_t n = (uint32_t)io->server->shard_count, home = route->hash % n;
+    if (route->spill_percent == 0 || n == 1)
+        return home;
+    read_loads(io);
+    uint64_t limit = io->loads_sum * route->spill_percent / (100 * (uint64_t)n);
+    uint64_t least = is_slow(io, home) ? SPILL_MIN_SLOW : SPILL_MIN;
+    uint32_t shard = turbo__placement_bounded(home, io->loads, n, limit > least ? limit : least);
+    io->loads[shard]++;
+    io->loads_sum++;
+    return shard;
+}
+
+/* Where shards do no I/O no shard is nearer than another: each loop then prefers one of its own. */
+static uint32_t local(const struct turbo__io *io) {
+    return io->shard != NULL ? io->shard->index : io->index % (uint32_t)io->server->shard_count;
+}
+
+uint32_t turbo__placement_choose(struct turbo__io *io, const turbo_request *req) {
+    const turbo__route *route = req->route;
+    uint32_t n = (uint32_t)io->server->shard_count;
+    if (route->placement_fn != NULL)
+        return (uint32_t)(route->placement_fn(req, n, route->placement_user) % n);
+    switch (route->placement) {
+    case TURBO__PLACEMENT_ROUND_ROBIN:
+        return (uint32_t)(io->robin++ % n);
+    case TURBO__PLACEMENT_LOCAL:
+        return local(io);
+    default:
+        return by_route(io, route);
+    }
+}

@@ -1,0 +1,149 @@
+/* request.h - one request: states, its single block of memory, references. */
+#ifndef TURBO_REQUEST_INTERNAL_H
+#define TURBO_REQUEST_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "fields.h"
+#include "http1_parse.h"
+#include "mailbox.h"
+#include "response.h"
+#include "route.h"
+#include "turbo/request.h"
+
+struct turbo__io;
+struct turbo__exchange;
+
+/* State of the answer. OPEN -> BEGUN -> ENDED; a whole answer goes straight to ENDED. Whoever makes the step (one
+ * compare-and-swap a request) owns the answer. */
+enum { TURBO__OPEN = 0, TURBO__BEGUN, TURBO__ENDED };
+
+/* How a request ended without an answer; turbo_request.end. */
+enum { TURBO__END_ANSWERED = 0, TURBO__END_SHED, TURBO__END_DROPPED, TURBO__END_ABANDONED };
+
+/* A part of a streamed answer. */
+typedef struct turbo__part {
+    struct turbo__part *next;
+    size_t len;
+    char data[];
+} turbo__part;
+
+/* The client's address, packed. */
+typedef struct turbo__peer {
+    uint16_t family; /* AF_*; AF_UNSPEC: unknown */
+    uint16_t port;   /* host order               */
+    uint8_t address[16];
+} turbo__peer;
+
+/*
+ * Who may touch what: the head, body and routing are written before the request is handed to a shard, and only read
+ * afterwards. The link to the connection and `next` are the I/O loop's. The answer is its owner's until the request
+ * is sent home, and the I/O loop's from then on.
+ */
+struct turbo_request {
+    turbo__mail to_shard; /* in a shard's mailbox or queue while events is not 0 */
+    turbo__mail to_home;  /* on its way to the I/O loop                          */
+    atomic_uint refs;
+    atomic_uint state;     /* TURBO__OPEN ...                                     */
+    atomic_uint events;    /* TURBO_EVENT_* that the shard has not taken          */
+    atomic_uint cancelled; /* the client has gone                                 */
+    atomic_uint homing;    /* streamed answers: to_home is in use                 */
+
+    turbo_server *server;
+    struct turbo__io *io;  /* home; NULL without a connection                     */
+    turbo_shard *shard;    /* NULL until submitted, and for executor inline       */
+    const turbo__route *route;
+
+    /* The I/O loop's. */
+    struct turbo__exchange *exchange; /* NULL when the connection has gone        */
+    turbo_request *next;              /* message behind this one                  */
+    uint8_t complete;                 /* the message was read whole               */
+    uint8_t answered;                 /* the answer is here, whole or begun       */
+    uint8_t head_sent;                /* of a streamed answer                     */
+    uint8_t want_continue;            /* 100 Continue is owed (RFC 9110 10.1.1)   */
+    uint8_t frame;                    /* TURBO__FRAME_* of a streamed answer      */
+    uint8_t dispatched;               /* was given to a handler or a shard        */
+    uint8_t ended;                    /* a streamed answer's end was seen         */
+    uint8_t stream_last;              /* the connection ends behind a streamed answer */
+    uint8_t body_lent_out;            /* the out queue holds the body, and our reference */
+    uint16_t refusal;                 /* not 0: the body is read and dropped, then this status */
+    turbo__part *parts, *parts_last;  /* taken from new_parts, oldest first       */
+
+    /* The head. */
+    const char *raw;
+    turbo__span method, target, path, query;
+    uint8_t has_query;
+    uint8_t version; /* 10, 11 */
+    uint8_t keep_alive;
+    uint8_t is_head;
+    uint8_t counted; /* in flight on its shard (gate.h) */
+    uint8_t end;     /* TURBO__END_*                    */
+    uint8_t chunked;
+    uint8_t owns_body;
+    uint8_t streamed;          /* the answer is streamed                      */
+    uint8_t failed;            /* and its handler failed before its end       */
+    uint8_t resp_has_length;   /* and was promised to be resp_length long     */
+    uint8_t answered_in_batch; /* the shard's thread: latency is counted at the batch's end */
+    uint32_t param_count;
+    uint32_t field_count;
+    const turbo__field *fields;
+    turbo_str *params;
+    turbo__peer peer;
+    uint32_t raw_len;
+
+    /* The body. */
+    char *body;
+    size_t body_len, body_cap;
+    uint64_t body_length; /* Content-Length                            */
+    uint64_t body_charged; /* counted in the server's body memory      */
+    uint64_t queued_ns;   /* when it was given to its shard            */
+
+    /* The answer. */
+    turbo_response *resp;       /* own, or one that respond() took     */
+    turbo_response own;
+    _Atomic(turbo__part *) new_parts; /* newest first                  */
+    _Atomic uint64_t unsent;    /* bytes of parts that have not reached the connection */
+    atomic_uint want_writable;  /* a write got TURBO_EAGAIN            */
+    uint64_t written;           /* by the streaming handler, in all    */
+    uint64_t resp_length;
+    turbo_request_fn writable_fn, gone_fn;
+    void *writable_user, *gone_user;
+    turbo_done_fn done; /* without a connection */
+    void *done_user;
+
+    char *spare; /* free bytes of the block, for small answers */
+    size_t spare_len;
+};
+
+/** A request from a head: one block, the head copied once.
+ *  @param params_max places for path parameters. @return NULL without memory. Refs: 1, the answer path's. */
+turbo_request *turbo__request_from_head(const turbo__h1_head *head, size_t params_max);
+
+/** A request that only carries an error answer of a connection. @return NULL without memory. */
+turbo_request *turbo__request_bare(int version);
+
+/** Route by method and path, filling params. @return the status of turbo__match. */
+int32_t turbo__request_route(turbo_request *req, const turbo__router *router, turbo__match *match);
+
+/** Append to the body, at most max bytes in all. @return 0; TURBO_ETOOBIG; TURBO_ENOMEM; TURBO_EAGAIN when the
+ *  server's memory for bodies is used up. */
+int turbo__request_body_append(turbo_request *req, const char *data, size_t len, uint64_t max);
+
+/** Become the one who answers. @return 0; TURBO_ESTATE. */
+int turbo__request_claim(turbo_request *req, unsigned from, unsigned to);
+
+/** A small answer in the request's own response object, copied into spare memory or allocated.
+ *  The caller has claimed. @return 0; TURBO_ENOMEM. */
+int turbo__request_fill(turbo_request *req, int32_t status, turbo_str content_type, const void *data, size_t len);
+
+/** The answer was sent or thrown away: give its body back. */
+void turbo__request_answer_done(turbo_request *req);
+
+static inline turbo_str turbo__request_span(const turbo_request *req, turbo__span span) {
+    return (turbo_str){req->raw + span.at, span.len};
+}
+
+#endif

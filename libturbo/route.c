@@ -1,0 +1,134 @@
+/* route.c - a route's terms: its options, and what the server's settings say where they are unset. */
+#include "route.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "mem.h"
+#include "turbo/error.h"
+#include "turbo/options.h"
+
+/* All but the executor are settings of the server too, and are checked by their rows. */
+enum { EXECUTOR, PLACEMENT, SPILL_PERCENT, BODY_MAX_BYTES, BATCH_MAX, BATCH_WAIT_US, OPTION_COUNT };
+
+static const char *const names[OPTION_COUNT] = {"executor",       "placement", "spill_percent",
+                                                "body_max_bytes", "batch_max", "batch_wait_us"};
+
+static const turbo__setting executor_row = {
+    "executor", TURBO_SETTING_ENUM, "", "shard|inline", TURBO__EXECUTOR_SHARD, TURBO__EXECUTOR_INLINE,
+    TURBO__EXECUTOR_SHARD, "Where the handler runs: the server's executor, or the I/O loop itself"};
+
+struct turbo_route_options {
+    uint64_t values[OPTION_COUNT];
+    uint8_t set[OPTION_COUNT];
+    turbo_placement_fn placement_fn;
+    void *placement_user;
+    char error[256];
+};
+
+static const turbo__setting *row_of(int option) {
+    if (option == EXECUTOR)
+        return &executor_row;
+    return turbo__settings_row((size_t)turbo__settings_find(names[option], strlen(names[option])));
+}
+
+static int find_option(turbo_route_options *options, const char *name) {
+    for (int i = 0; i < OPTION_COUNT; i++)
+        if (strcmp(names[i], name) == 0)
+            return i;
+    (void)snprintf(options->error, sizeof options->error, "unknown route option \"%.64s\"", name);
+    return TURBO_ENOENT;
+}
+
+static void keep(turbo_route_options *options, int option, uint64_t value) {
+    options->values[option] = value;
+    options->set[option] = 1;
+}
+
+int turbo_route_options_new(turbo_route_options **out) {
+    turbo_route_options *options = turbo__calloc(1, sizeof *options);
+    if (options == NULL)
+        return TURBO_ENOMEM;
+    *out = options;
+    return 0;
+}
+
+int turbo_route_options_set(turbo_route_options *options, const char *name, const char *value) {
+    uint64_t number;
+    int rc, option = find_option(options, name);
+    if (option < 0)
+        return option;
+    if ((rc = turbo__setting_parse(row_of(option), value, &number, options->error, sizeof options->error)) < 0)
+        return rc;
+    keep(options, option, number);
+    return 0;
+}
+
+int turbo_route_options_set_u64(turbo_route_options *options, const char *name, uint64_t value) {
+    int rc, option = find_option(options, name);
+    if (option < 0)
+        return option;
+    if ((rc = turbo__setting_check(row_of(option), value, options->error, sizeof options->error)) < 0)
+        return rc;
+    keep(options, option, value);
+    return 0;
+}
+
+int turbo_route_options_set_placement(turbo_route_options *options, turbo_placement_fn fn, void *user) {
+    options->placement_fn = fn;
+    options->placement_user = user;
+    return 0;
+}
+
+const char *turbo_route_options_error(const turbo_route_options *options) { return options->error; }
+
+void turbo_route_options_free(turbo_route_options *options) { turbo__free(options); }
+
+static uint64_t value_of(const turbo_route_options *options, int option, uint64_t unset) {
+    return options->set[option] ? options->values[option] : unset;
+}
+
+static uint64_t resolve_placement(uint64_t placement, const turbo__settings *settings) {
+    if (placement == TURBO__PLACEMENT_DEFAULT)
+        placement = settings->placement;
+    if (placement == TURBO__PLACEMENT_DEFAULT)
+        placement = settings->io_threads == 0 ? TURBO__PLACEMENT_LOCAL : TURBO__PLACEMENT_ROUTE;
+    return placement;
+}
+
+/* FNV-1a alone leaves patterns that differ in their last byte close together: the finish of MurmurHash3 spreads every
+ * bit over all, so that hash modulo shards is even. */
+static uint32_t hash_route(const char *method, const char *pattern) {
+    uint64_t hash = 14695981039346656037u;
+    for (; *method != '\0'; method++)
+        hash = (hash ^ (unsigned char)*method) * 1099511628211u;
+    hash *= 1099511628211u; /* the NUL between them */
+    for (; *pattern != '\0'; pattern++)
+        hash = (hash ^ (unsigned char)*pattern) * 1099511628211u;
+    hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccdu;
+    hash = (hash ^ hash >> 33) * 0xc4ceb9fe1a85ec53u;
+    return (uint32_t)(hash >> 32);
+}
+
+int turbo__route_new(turbo__route **out, const char *method, const char *pattern, const turbo_route_options *options,
+                     const turbo__settings *settings) {
+    static const turbo_route_options none_set;
+    turbo__route *route = turbo__calloc(1, sizeof *route);
+    if (route == NULL)
+        return TURBO_ENOMEM;
+    if (options == NULL)
+        options = &none_set;
+    route->placement_fn = options->placement_fn;
+    route->placement_user = options->placement_user;
+    route->body_max = value_of(options, BODY_MAX_BYTES, settings->body_max_bytes);
+    route->batch_max = value_of(options, BATCH_MAX, settings->batch_max);
+    route->batch_wait_us = value_of(options, BATCH_WAIT_US, settings->batch_wait_us);
+    route->spill_percent = value_of(options, SPILL_PERCENT, settings->spill_percent);
+    route->executor = (uint32_t)value_of(options, EXECUTOR, TURBO__EXECUTOR_SHARD);
+    route->placement = (uint32_t)resolve_placement(value_of(options, PLACEMENT, TURBO__PLACEMENT_DEFAULT), settings);
+    route->hash = hash_route(method != NULL ? method : "", pattern);
+    *out = route;
+    return 0;
+}
+
+void turbo__route_free(turbo__route *route) { turbo__free(route); }

@@ -1,0 +1,95 @@
+/* server.h - the public object: shards, start, drain, stop. */
+#ifndef TURBO_SERVER_INTERNAL_H
+#define TURBO_SERVER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "io.h"
+#include "listener.h"
+#include "log.h"
+#include "route.h"
+#include "router.h"
+#include "settings.h"
+#include "shard.h"
+#include "turbo/server.h"
+
+/* Life of a server, in this order; FAILED instead of RUNNING when it could not start. */
+enum {
+    TURBO__SERVER_SETUP = 0,
+    TURBO__SERVER_STARTING,
+    TURBO__SERVER_RUNNING,
+    TURBO__SERVER_DRAINING,
+    TURBO__SERVER_STOPPED,
+    TURBO__SERVER_FAILED
+};
+
+struct turbo_server {
+    turbo__settings settings;
+    turbo__log log;
+    turbo__router *router;
+    turbo__route *routes;
+    uint32_t route_count;
+    turbo__listener *listeners;
+    turbo_executor_ops executor;
+    void *executor_self;
+    char error[256];
+    uint16_t port; /* of the first TCP listener */
+
+    turbo_shard **shards;
+    turbo__io **ios;
+    size_t shard_count, io_count;
+    uint8_t members_made; /* every place of both is filled */
+
+    atomic_uint refs; /* the user's, the control thread's, one an I/O loop, one a request without a connection */
+    atomic_uint state;
+    _Atomic uint64_t body_memory;
+    _Atomic uint64_t logged_ns; /* turbo__server_log_rarely() */
+
+    /* The control thread sleeps until a stop, and then leads it. All below is guarded by lock. */
+    pthread_t control;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    uint8_t stop_wanted, abort_wanted;
+    uint8_t stopped_given;   /* a turbo_stopped_fn was given, once          */
+    uint8_t has_control;
+    uint8_t go;              /* threads that have begun may run their loops */
+    uint8_t failed;          /* or end at once                              */
+    uint32_t begun;          /* shard threads whose start_shard is done     */
+    int begin_rc;            /* the first error of one                      */
+    uint32_t drained;        /* I/O loops without connections               */
+    uint32_t accept_closed;  /* I/O loops that accept no more               */
+    uint32_t shards_ended, loops_ended;
+    turbo_stopped_fn stopped_fn;
+    void *stopped_user;
+    int run_fd; /* turbo_server_run() waits on it; else -1 */
+};
+
+turbo_server *turbo__server_ref(turbo_server *server);
+/** The last reference frees the server; it has stopped, or never started. */
+void turbo__server_unref(turbo_server *server);
+
+/** Whether requests without a connection may be made. @return 0; TURBO_ESTATE before start; TURBO_ECLOSED. */
+int turbo__server_accepts(turbo_server *server);
+
+/** Whether a stop has begun. Thread: any. */
+static inline int turbo__server_draining(const turbo_server *server) {
+    return atomic_load_explicit(&server->state, memory_order_relaxed) >= TURBO__SERVER_DRAINING;
+}
+
+/** Open connections of all loops. Thread: any. */
+uint64_t turbo__server_connections(const turbo_server *server);
+
+/** Log what would otherwise be said on every turn: at most once a second a server. */
+void turbo__server_log_rarely(turbo_server *server, int32_t level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* What loops and shards report to the control thread. Thread: any. */
+void turbo__server_io_drained(turbo_server *server);
+void turbo__server_accept_closed(turbo_server *server);
+void turbo__server_shard_ended(turbo_server *server);
+/** A driven shard's loop has closed its last handle. */
+void turbo__server_loop_ended(turbo_server *server, turbo_shard *shard);
+
+#endif

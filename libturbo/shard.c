@@ -1,0 +1,563 @@
+/* shard.c - a thread or a driven fd, a queue, batches, a gate, an executor. */
+#include "shard.h"
+
+#include <string.h>
+
+#include "answer.h"
+#include "clock.h"
+#include "io.h"
+#include "mem.h"
+#include "server.h"
+#include "turbo/error.h"
+
+typedef struct post {
+    turbo__mail mail;
+    turbo_shard_fn fn;
+    void *user;
+} post;
+
+struct turbo_timer {
+    turbo__heap_entry entry;
+    turbo_shard *shard;
+    turbo_shard_fn fn;
+    void *user;
+};
+
+/* -- into the queue -- */
+
+void turbo__shard_prepare(turbo_shard *shard, turbo_request *req) {
+    req->shard = shard;
+    req->to_shard.kind = TURBO__MAIL_REQUEST;
+    atomic_store_explicit(&req->events, TURBO_EVENT_NEW, memory_order_relaxed);
+    turbo_request_retain(req);
+}
+
+void turbo__shard_unprepare(turbo_request *req) {
+    req->shard = NULL;
+    atomic_store_explicit(&req->events, 0, memory_order_relaxed);
+    turbo_request_release(req);
+}
+
+static void note_queued(turbo_shard *shard, uint64_t queued) {
+    uint64_t most = atomic_load_explicit(&shard->queued_most, memory_order_relaxed);
+    while (queued > most && !atomic_compare_exchange_weak_explicit(&shard->queued_most, &most, queued,
+                                                                   memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
+/* Count n into the queue. @return how many of them do not fit. */
+static uint64_t reserve_places(turbo_shard *shard, uint64_t n) {
+    uint64_t max = shard->server->settings.queue_max;
+    uint64_t queued = atomic_fetch_add_explicit(&shard->queued, n, memory_order_relaxed) + n;
+    uint64_t over = queued <= max ? 0 : queued - max < n ? queued - max : n;
+    if (over > 0) {
+        atomic_fetch_sub_explicit(&shard->queued, over, memory_order_relaxed);
+        atomic_fetch_add_explicit(&shard->shed, over, memory_order_relaxed);
+    }
+    note_queued(shard, queued - over);
+    return over;
+}
+
+/* Take the newest n mails off a chain. */
+static turbo__mail_chain split_newest(turbo__mail_chain *chain, uint64_t n) {
+    turbo__mail_chain newest = {0};
+    if (n == 0)
+        return newest;
+    newest.newest = chain->newest;
+    for (newest.count = 0; newest.count < n; newest.count++) {
+        newest.oldest = chain->newest;
+        chain->newest = chain->newest->next;
+        chain->count--;
+    }
+    newest.oldest->next = NULL;
+    if (chain->count == 0)
+        *chain = (turbo__mail_chain){0};
+    return newest;
+}
+
+int turbo__shard_push(turbo_shard *shard, turbo__mail_chain *chain) {
+    turbo__mail_chain over = split_newest(chain, reserve_places(shard, chain->count));
+    uint64_t n = chain->count;
+    if (n > 0 && turbo__mailbox_push(&shard->box, chain) < 0) {
+        atomic_fetch_sub_explicit(&shard->queued, n, memory_order_relaxed);
+        if (over.count > 0) { /* all are refused: put them together again */
+            over.oldest->next = chain->newest;
+            chain->newest = over.newest;
+            chain->count += over.count;
+        }
+        return TURBO_ECLOSED;
+    }
+    *chain = over;
+    return over.count > 0 ? TURBO_EAGAIN : 0;
+}
+
+static void append(turbo_shard *shard, turbo__mail *mail) {
+    mail->next = NULL;
+    if (shard->last != NULL)
+        shard->last->next = mail;
+    else
+        shard->first = mail;
+    shard->last = mail;
+}
+
+int turbo__shard_push_here(turbo_shard *shard, turbo_request *req) {
+    if (atomic_load_explicit(&shard->state, memory_order_relaxed) == TURBO__SHARD_ENDED)
+        return TURBO_ECLOSED;
+    if (reserve_places(shard, 1) > 0)
+        return TURBO_EAGAIN;
+    append(shard, &req->to_shard);
+    return 0;
+}
+
+int turbo_shard_submit(turbo_shard *shard, turbo_request *req) {
+    if (req->shard != NULL || atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__OPEN)
+        return TURBO_ESTATE;
+    turbo__shard_prepare(shard, req);
+    req->queued_ns = turbo__clock_ns();
+    if (req->done != NULL)
+        atomic_fetch_add_explicit(&shard->taken, 1, memory_order_relaxed);
+    turbo__mail_chain chain = {&req->to_shard, &req->to_shard, 1};
+    int rc = turbo__shard_push(shard, &chain);
+    if (rc < 0) {
+        if (req->done != NULL)
+            atomic_fetch_sub_explicit(&shard->taken, 1, memory_order_relaxed);
+        turbo__shard_unprepare(req);
+    }
+    return rc;
+}
+
+void turbo__shard_event(turbo_shard *shard, turbo_request *req, uint32_t events) {
+    if (atomic_fetch_or(&req->events, events) != 0)
+        return; /* it is with the shard already, which looks at them all */
+    turbo_request_retain(req);
+    if (turbo__mailbox_push_one(&shard->box, &req->to_shard) < 0)
+        turbo_request_release(req);
+}
+
+/* -- answers -- */
+
+void turbo__shard_send_home(turbo_shard *shard, turbo_request *req) {
+    turbo__mail_chain_add(&shard->outboxes[req->io->index], &req->to_home);
+}
+
+void turbo_shard_flush(turbo_shard *shard) {
+    turbo_server *server = shard->server;
+    for (size_t i = 0; i < server->io_count; i++) {
+        turbo__mail_chain *chain = &shard->outboxes[i];
+        if (chain->newest != NULL && turbo__mailbox_push(&server->ios[i]->box, chain) < 0) {
+            turbo__io_refuse(chain->newest);
+            *chain = (turbo__mail_chain){0};
+        }
+    }
+}
+
+void turbo__shard_latency(turbo_shard *shard, const turbo_request *req, uint64_t now_ns) {
+    uint64_t us64 = now_ns > req->queued_ns ? (now_ns - req->queued_ns) / 64000 : 0;
+    unsigned bucket = us64 == 0 ? 0 : 64 - (unsigned)__builtin_clzll(us64);
+    if (bucket >= TURBO_STATS_LATENCY_BUCKETS)
+        bucket = TURBO_STATS_LATENCY_BUCKETS - 1;
+    atomic_fetch_add_explicit(&shard->latency[bucket], 1, memory_order_relaxed);
+}
+
+/* -- mail -- */
+
+/* A request that is given up without having run: nobody answers it. */
+static void give_up(turbo_shard *shard, turbo_request *req, _Atomic uint64_t *counter) {
+    turbo__count(counter, 1);
+    if (turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED) == 0) {
+        if (req->done != NULL) {
+            turbo__count(&shard->abandoned, 1);
+            req->done(req, TURBO_ECLOSED, NULL, req->done_user);
+        }
+        turbo_request_release(req); /* the answer path's */
+    }
+    turbo_request_release(req); /* the queue's */
+}
+
+static void default_events(turbo_request *req, uint32_t events) {
+    if ((events & (TURBO_EVENT_WRITABLE | TURBO_EVENT_GONE)) != 0 && req->writable_fn != NULL &&
+        atomic_exchange(&req->want_writable, 0) != 0)
+        req->writable_fn(req, req->writable_user);
+    if ((events & TURBO_EVENT_GONE) != 0 && req->gone_fn != NULL &&
+        atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__ENDED) {
+        turbo_request_fn fn = req->gone_fn;
+        req->gone_fn = NULL;
+        fn(req, req->gone_user);
+    }
+}
+
+static void take_events(turbo_shard *shard, turbo_request *req) {
+    uint32_t events = atomic_exchange(&req->events, 0);
+    if (shard->ops.events != NULL)
+        shard->ops.events(shard->self, shard, req, events);
+    else
+        default_events(req, events);
+    turbo_request_release(req);
+}
+
+static void take_post(turbo_shard *shard, turbo__mail *mail, int status) {
+    post *p = TURBO__CONTAINER(mail, post, mail);
+    p->fn(shard, status, p->user);
+    turbo__free(p);
+}
+
+static void take_mail(turbo_shard *shard) {
+    turbo__mail *mail = turbo__mailbox_take(&shard->box);
+    while (mail != NULL) {
+        turbo__mail *next = mail->next;
+        if (mail->kind == TURBO__MAIL_POST) {
+            take_post(shard, mail, 0);
+        } else {
+            turbo_request *req = TURBO__CONTAINER(mail, turbo_request, to_shard);
+            if (atomic_load_explicit(&req->events, memory_order_relaxed) & TURBO_EVENT_NEW)
+                append(shard, mail);
+            else
+                take_events(shard, req);
+        }
+        mail = next;
+    }
+}
+
+/* -- batches -- */
+
+/* Move requests from the queue into shard->reqs, those of gone clients aside. @return how many. */
+static size_t gather_batch(turbo_shard *shard) {
+    size_t room = turbo__gate_room(&shard->gate), max = shard->server->settings.batch_max, n = 0;
+    uint64_t taken = 0;
+    if (max > room)
+        max = room;
+    while (shard->first != NULL && n < max) {
+        turbo_request *req = TURBO__CONTAINER(shard->first, turbo_request, to_shard);
+        shard->first = req->to_shard.next;
+        if (shard->first == NULL)
+            shard->last = NULL;
+        taken++;
+        atomic_exchange(&req->events, 0); /* from here on events come by mail */
+        if (turbo_request_cancelled(req)) {
+            give_up(shard, req, &shard->dropped);
+            continue;
+        }
+        req->counted = 1;
+        shard->reqs[n++] = req;
+    }
+    if (taken > 0)
+        atomic_fetch_sub_explicit(&shard->queued, taken, memory_order_relaxed);
+    return n;
+}
+
+static void count_batch(turbo_shard *shard, size_t n) {
+    unsigned bucket = 63 - (unsigned)__builtin_clzll((unsigned long long)n);
+    if (bucket >= TURBO_STATS_BATCH_BUCKETS)
+        bucket = TURBO_STATS_BATCH_BUCKETS - 1;
+    turbo__count(&shard->batch_sizes[bucket], 1);
+    turbo__count(&shard->batches, 1);
+    turbo__count(&shard->requests, n);
+}
+
+static void run_batch(turbo_shard *shard, size_t n) {
+    turbo__gate_enter(&shard->gate, n);
+    count_batch(shard, n);
+    atomic_store_explicit(&shard->batch_since_ns, turbo__clock_ns(), memory_order_relaxed);
+    shard->in_batch = 1;
+    shard->ops.batch(shard->self, shard, shard->reqs, n);
+    shard->in_batch = 0;
+    uint64_t now = turbo__clock_ns();
+    for (size_t i = 0; i < n; i++) {
+        turbo_request *req = shard->reqs[i];
+        if (req->answered_in_batch)
+            turbo__shard_latency(shard, req, now);
+        turbo_request_release(req); /* the queue's */
+    }
+    atomic_store_explicit(&shard->batch_since_ns, 0, memory_order_relaxed);
+}
+
+void turbo_request_run(turbo_request *req) {
+    const turbo__route *route = req->route;
+    turbo_request_retain(req); /* the handler may answer it, and then fail */
+    if (route->batch_fn != NULL)
+        route->batch_fn(req->shard, &req, 1, route->user);
+    else if (route->handler == NULL || route->handler(req, route->user) < 0)
+        turbo__answer_failed(req);
+    turbo_request_release(req);
+}
+
+void turbo_shard_run(turbo_shard *shard, turbo_request *const *reqs, size_t n) {
+    uint64_t now = 0;
+    for (size_t i = 0; i < n; i++) {
+        const turbo__route *route = reqs[i]->route;
+        if (route->batch_fn == NULL) {
+            if (route->handler == NULL || route->handler(reqs[i], route->user) < 0)
+                turbo__answer_failed(reqs[i]);
+            continue;
+        }
+        if (now == 0)
+            now = turbo__clock_ns();
+        if (turbo__batcher_add(&shard->batcher, shard, reqs[i], now) < 0)
+            turbo__answer_failed(reqs[i]);
+    }
+}
+
+/* -- timers -- */
+
+static void run_timers(turbo_shard *shard, uint64_t now_ns) {
+    turbo__heap_entry *first;
+    while ((first = turbo__heap_first(&shard->timers)) != NULL && first->at_ns <= now_ns) {
+        turbo_timer *timer = TURBO__CONTAINER(first, turbo_timer, entry);
+        turbo__heap_remove(&shard->timers, first);
+        timer->fn(shard, 0, timer->user);
+        turbo__free(timer);
+    }
+}
+
+int turbo_shard_timer(turbo_timer **out, turbo_shard *shard, uint64_t delay_ms, turbo_shard_fn fn, void *user) {
+    if (atomic_load_explicit(&shard->state, memory_order_relaxed) >= TURBO__SHARD_STOPPING)
+        return TURBO_ECLOSED;
+    turbo_timer *timer = turbo__malloc(sizeof *timer);
+    if (timer == NULL)
+        return TURBO_ENOMEM;
+    *timer = (turbo_timer){.shard = shard, .fn = fn, .user = user};
+    timer->entry.at_ns = turbo__clock_ns() + delay_ms * 1000000;
+    if (turbo__heap_add(&shard->timers, &timer->entry) < 0) {
+        turbo__free(timer);
+        return TURBO_ENOMEM;
+    }
+    if (out != NULL)
+        *out = timer;
+    return 0;
+}
+
+void turbo_timer_cancel(turbo_timer *timer) {
+    turbo__heap_remove(&timer->shard->timers, &timer->entry);
+    turbo__free(timer);
+}
+
+/* When the shard must next run though no mail came. @return 0: never. */
+static uint64_t next_ns(const turbo_shard *shard) {
+    turbo__heap_entry *first = turbo__heap_first(&shard->timers);
+    uint64_t batch = turbo__batcher_next_ns(&shard->batcher);
+    if (first == NULL || (batch != 0 && batch < first->at_ns))
+        return batch;
+    return first->at_ns;
+}
+
+static int ms_until(uint64_t at_ns) {
+    uint64_t now = turbo__clock_ns();
+    uint64_t ms = at_ns <= now ? 0 : (at_ns - now + 999999) / 1000000;
+    return ms > 86400000 ? 86400000 : (int)ms;
+}
+
+static void on_uv_timer(uv_timer_t *timer) { ((turbo_shard *)timer->data)->uv_timer_ns = 0; /* the turn does the rest */ }
+
+static void arm_timer(turbo_shard *shard) {
+    uint64_t at = next_ns(shard);
+    if (shard->loop == NULL || at == 0 || (shard->uv_timer_ns != 0 && shard->uv_timer_ns <= at))
+        return;
+    shard->uv_timer_ns = at;
+    uv_update_time(&shard->loop->uv);
+    uv_timer_start(&shard->uv_timer, on_uv_timer, (uint64_t)ms_until(at), 0);
+}
+
+/* -- turns and the end -- */
+
+static void end_timers(turbo_shard *shard) {
+    turbo__heap_entry *first;
+    while ((first = turbo__heap_first(&shard->timers)) != NULL) {
+        turbo_timer *timer = TURBO__CONTAINER(first, turbo_timer, entry);
+        turbo__heap_remove(&shard->timers, first);
+        timer->fn(shard, TURBO_ECLOSED, timer->user);
+        turbo__free(timer);
+    }
+}
+
+static void end_queue(turbo_shard *shard) {
+    uint64_t n = 0;
+    while (shard->first != NULL) {
+        turbo_request *req = TURBO__CONTAINER(shard->first, turbo_request, to_shard);
+        shard->first = req->to_shard.next;
+        give_up(shard, req, &shard->dropped);
+        n++;
+    }
+    shard->last = NULL;
+    atomic_fetch_sub_explicit(&shard->queued, n, memory_order_relaxed);
+}
+
+static void end_mail(turbo_shard *shard) {
+    turbo__mail *mail = turbo__mailbox_seal(&shard->box);
+    while (mail != NULL) {
+        turbo__mail *next = mail->next;
+        turbo_request *req = TURBO__CONTAINER(mail, turbo_request, to_shard);
+        if (mail->kind == TURBO__MAIL_POST)
+            take_post(shard, mail, TURBO_ECLOSED);
+        else if (atomic_load_explicit(&req->events, memory_order_relaxed) & TURBO_EVENT_NEW)
+            append(shard, mail);
+        else
+            take_events(shard, req);
+        mail = next;
+    }
+}
+
+static void wind_down(turbo_shard *shard) {
+    turbo__batcher_run(&shard->batcher, shard, 0, 1);
+    end_mail(shard);
+    end_queue(shard);
+    end_timers(shard);
+    if (shard->ops.stop_shard != NULL)
+        shard->ops.stop_shard(shard->self, shard);
+    turbo_shard_flush(shard);
+    atomic_store(&shard->state, TURBO__SHARD_ENDED);
+    turbo__shard_close_unused(shard);
+    turbo__server_shard_ended(shard->server);
+}
+
+int turbo__shard_turn(void *self) {
+    turbo_shard *shard = self;
+    if (shard->timers.count > 0 || shard->batcher.waiting > 0) {
+        uint64_t now = turbo__clock_ns();
+        run_timers(shard, now);
+        turbo__batcher_run(&shard->batcher, shard, now, turbo__server_draining(shard->server));
+    }
+    take_mail(shard);
+    size_t n = shard->first == NULL ? 0 : gather_batch(shard);
+    if (n > 0) {
+        run_batch(shard, n);
+        if (shard->batcher.waiting > 0)
+            turbo__batcher_run(&shard->batcher, shard, 0, turbo__server_draining(shard->server));
+    }
+    turbo_shard_flush(shard);
+    if (atomic_load_explicit(&shard->state, memory_order_acquire) == TURBO__SHARD_STOPPING) {
+        wind_down(shard);
+        return 0;
+    }
+    arm_timer(shard);
+    return shard->first != NULL && (turbo__gate_room(&shard->gate) > 0 || turbo__gate_wait(&shard->gate));
+}
+
+int turbo_shard_post(turbo_shard *shard, turbo_shard_fn fn, void *user) {
+    post *p = turbo__malloc(sizeof *p);
+    if (p == NULL)
+        return TURBO_ENOMEM;
+    *p = (post){.mail = {.kind = TURBO__MAIL_POST}, .fn = fn, .user = user};
+    int rc = turbo__mailbox_push_one(&shard->box, &p->mail);
+    if (rc < 0)
+        turbo__free(p);
+    return rc;
+}
+
+/* -- driven shards -- */
+
+int turbo_shard_fd(const turbo_shard *shard) {
+    if (!shard->driven || atomic_load_explicit(&shard->state, memory_order_relaxed) == TURBO__SHARD_NEW)
+        return TURBO_ESTATE;
+    return shard->loop != NULL ? uv_backend_fd(&shard->loop->uv) : shard->box.fd;
+}
+
+int turbo_shard_timeout_ms(const turbo_shard *shard) {
+    if (!shard->driven || atomic_load_explicit(&shard->state, memory_order_relaxed) == TURBO__SHARD_ENDED)
+        return -1;
+    uint64_t at = next_ns(shard);
+    int own = at == 0 ? -1 : ms_until(at);
+    int loop = shard->loop == NULL ? -1 : turbo__loop_timeout_ms(shard->loop);
+    return own < 0 || (loop >= 0 && loop < own) ? loop : own;
+}
+
+static void adopt_thread(turbo_shard *shard) {
+    shard->thread = pthread_self();
+    atomic_store_explicit(&shard->has_thread, 1, memory_order_release);
+}
+
+/* Without a loop the mailbox is all that has to be armed. @return 1: call again. */
+static int poll_mailbox(turbo_shard *shard) {
+    turbo__mailbox_disarm(&shard->box);
+    return turbo__shard_turn(shard) || !turbo__mailbox_arm(&shard->box);
+}
+
+int turbo_shard_poll(turbo_shard *shard) {
+    if (!shard->driven || atomic_load_explicit(&shard->state, memory_order_relaxed) == TURBO__SHARD_NEW)
+        return TURBO_ESTATE;
+    if (atomic_load_explicit(&shard->has_thread, memory_order_relaxed) == 0)
+        adopt_thread(shard);
+    else if (!turbo__shard_is_here(shard) || shard->polling)
+        return TURBO_ESTATE;
+    shard->polling = 1;
+    int more = shard->loop != NULL ? turbo__loop_poll(shard->loop) : poll_mailbox(shard);
+    shard->polling = 0;
+    int ended = atomic_load(&shard->state) == TURBO__SHARD_ENDED &&
+                (shard->loop == NULL || !uv_loop_alive(&shard->loop->uv));
+    if (ended)
+        turbo__server_loop_ended(shard->server, shard);
+    return ended ? TURBO_ECLOSED : more;
+}
+
+/* -- life -- */
+
+static int open_loop(turbo_shard *shard) {
+    int rc = turbo__loop_open(&shard->own_loop, shard->driven);
+    if (rc < 0)
+        return rc;
+    shard->loop = &shard->own_loop;
+    uv_timer_init(&shard->loop->uv, &shard->uv_timer);
+    shard->uv_timer.data = shard;
+    shard->timer_open = 1;
+    shard->member = (turbo__member){.turn = turbo__shard_turn, .self = shard, .box = &shard->box};
+    return turbo__loop_join(shard->loop, &shard->member);
+}
+
+int turbo__shard_open(turbo_shard *shard, turbo_server *server, uint32_t index) {
+    int rc;
+    shard->server = server;
+    shard->index = index;
+    shard->ops = server->executor;
+    shard->self = server->executor_self;
+    shard->driven = (shard->ops.flags & TURBO_EXECUTOR_DRIVEN) != 0;
+    turbo__gate_init(&shard->gate, server->settings.inflight_max);
+    shard->reqs = turbo__malloc(server->settings.batch_max * sizeof(turbo_request *));
+    shard->outboxes = turbo__calloc(server->io_count, sizeof *shard->outboxes);
+    if (shard->reqs == NULL || shard->outboxes == NULL)
+        return TURBO_ENOMEM;
+    if ((rc = turbo__mailbox_open(&shard->box)) < 0)
+        return rc;
+    return shard->driven && server->settings.io_threads > 0 ? 0 : open_loop(shard);
+}
+
+int turbo__shard_begin(turbo_shard *shard) {
+    if (!shard->driven)
+        adopt_thread(shard);
+    atomic_store(&shard->state, TURBO__SHARD_RUNNING);
+    return shard->ops.start_shard == NULL ? 0 : shard->ops.start_shard(shard->self, shard);
+}
+
+void turbo__shard_stop(turbo_shard *shard) {
+    unsigned running = TURBO__SHARD_RUNNING;
+    atomic_compare_exchange_strong(&shard->state, &running, TURBO__SHARD_STOPPING);
+    turbo__mailbox_poke(&shard->box);
+}
+
+void turbo__shard_close_unused(turbo_shard *shard) {
+    if (shard->loop == NULL || !shard->loop->open || !shard->timer_open)
+        return;
+    shard->timer_open = 0;
+    uv_close((uv_handle_t *)&shard->uv_timer, NULL);
+    turbo__loop_leave(shard->loop, &shard->member);
+}
+
+void turbo__shard_free(turbo_shard *shard) {
+    turbo__mailbox_free(&shard->box);
+    turbo__batcher_free(&shard->batcher);
+    turbo__heap_free(&shard->timers);
+    turbo__free(shard->reqs);
+    turbo__free(shard->outboxes);
+}
+
+/* -- getters -- */
+
+size_t turbo_shard_index(const turbo_shard *shard) { return shard->index; }
+
+void turbo_shard_data_set(turbo_shard *shard, void *data) { shard->data = data; }
+
+void *turbo_shard_data(const turbo_shard *shard) { return shard->data; }
+
+size_t turbo_shard_queued(const turbo_shard *shard) {
+    return (size_t)atomic_load_explicit(&shard->queued, memory_order_relaxed);
+}
+
+size_t turbo_shard_inflight(const turbo_shard *shard) { return (size_t)turbo__gate_inside(&shard->gate); }
