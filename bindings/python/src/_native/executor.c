@@ -2,6 +2,7 @@
 #include "executor.h"
 
 #include <turbo/error.h>
+#include <turbo/response.h>
 
 #include "answer.h"
 #include "error.h"

@@ -61,7 +61,7 @@ static PyObject *form_decode(turbo_str text) {
         }
         to[len++] = c;
     }
-    PyObject *decoded = PyUnicode_DecodeUTF8(to, (Py_ssize_t)len, "replace");
+    PyObject *decoded = PyUnicode_DecodeUTF8(len == 0 ? "" : to, (Py_ssize_t)len, "replace");
     if (to != small)
         PyMem_Free(to);
     return decoded;

@@ -1,9 +1,10 @@
 /* task_type.c - the protocol of asyncio.Future and asyncio.Task, as turbo.Task offers it. */
+#include "task.h"
+
 #include <stddef.h>
 #include <structmember.h>
 
 #include "error.h"
-#include "task.h"
 
 /* -- helpers -- */
 

@@ -1,0 +1,206 @@
+/* module.c - turbo._native: makes the module's state. */
+#include <turbo/version.h>
+
+#include "error.h"
+#include "fields.h"
+#include "json.h"
+#include "request.h"
+#include "response.h"
+#include "server.h"
+#include "settings.h"
+#include "shard.h"
+#include "state.h"
+#include "task.h"
+
+/* -- functions -- */
+
+static turbopy_state *state_of_module(PyObject *module) { return PyModule_GetState(module); }
+
+static PyObject *module_settings(PyObject *module, PyObject *unused) {
+    (void)unused;
+    return turbopy_settings(state_of_module(module));
+}
+
+static PyObject *module_set_hooks(PyObject *module, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"log_failure", "pump", "await_any", "bad_json", "http_error", "json_dumps", "json_loads", NULL};
+    turbopy_state *st = state_of_module(module);
+    PyObject *hooks[7];
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOOOO:set_hooks", names, &hooks[0], &hooks[1], &hooks[2], &hooks[3],
+                                     &hooks[4], &hooks[5], &hooks[6]))
+        return NULL;
+    PyObject **places[] = {&st->log_failure, &st->pump,       &st->await_any, &st->bad_json,
+                           &st->HTTPError,   &st->json_dumps, &st->json_loads};
+    for (size_t i = 0; i < 7; i++)
+        Py_XSETREF(*places[i], Py_NewRef(hooks[i]));
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_json_encode(PyObject *module, PyObject *value) {
+    turbopy_text text = {0};
+    PyObject *bytes = NULL;
+    if (turbopy_json_encode(state_of_module(module), &text, value, &bytes) == 1)
+        bytes = PyBytes_FromStringAndSize(text.data, (Py_ssize_t)text.len);
+    turbopy_text_free(&text);
+    return bytes;
+}
+
+static PyMethodDef module_methods[] = {
+    {"settings", module_settings, METH_NOARGS, "settings()\n--\n\nThe table of settings: a tuple of turbo.Setting."},
+    {"set_hooks", (PyCFunction)(void (*)(void))module_set_hooks, METH_VARARGS | METH_KEYWORDS,
+     "set_hooks(**hooks)\n--\n\nThe parts that are written in Python; turbo/__init__.py gives them."},
+    {"json_encode", module_json_encode, METH_O,
+     "json_encode(value)\n--\n\nAs answers that are dicts and lists are encoded: bytes."},
+    {NULL, NULL, 0, NULL},
+};
+
+/* -- filling the state -- */
+
+static int add_names(turbopy_state *st) {
+#define TURBOPY_X(name)                                                                                                \
+    if ((st->str_##name = PyUnicode_InternFromString(#name)) == NULL)                                                  \
+        return -1;
+    TURBOPY_NAMES(TURBOPY_X)
+#undef TURBOPY_X
+    return 0;
+}
+
+static int add_type(PyObject *module, PyObject **out, PyType_Spec *spec, PyObject *base) {
+    PyObject *bases = base == NULL ? NULL : PyTuple_Pack(1, base);
+    if (base != NULL && bases == NULL)
+        return -1;
+    *out = PyType_FromModuleAndSpec(module, spec, bases);
+    Py_XDECREF(bases);
+    if (*out == NULL)
+        return -1;
+#if PY_VERSION_HEX < 0x030A0000
+    /* No flag says that a type makes no instances: it would inherit object's way to. */
+    if (((PyTypeObject *)*out)->tp_new == PyBaseObject_Type.tp_new)
+        ((PyTypeObject *)*out)->tp_new = NULL;
+#endif
+    return PyModule_AddType(module, (PyTypeObject *)*out);
+}
+
+static int add_types(PyObject *module, turbopy_state *st) {
+    if (add_type(module, &st->server_type, &turbopy_server_spec, NULL) < 0 ||
+        add_type(module, &st->shard_type, &turbopy_shard_spec, NULL) < 0 ||
+        add_type(module, &st->request_type, &turbopy_request_spec, NULL) < 0 ||
+        add_type(module, &st->fields_type, &turbopy_fields_spec, NULL) < 0 ||
+        add_type(module, &st->response_type, &turbopy_response_spec, NULL) < 0 ||
+        add_type(module, &st->stream_type, &turbopy_stream_spec, st->response_type) < 0 ||
+        add_type(module, &st->task_type, &turbopy_task_spec, NULL) < 0)
+        return -1;
+    st->setting_type = turbopy_setting_type_new();
+    return st->setting_type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)st->setting_type);
+}
+
+static PyObject *import_name(const char *module_name, const char *name) {
+    PyObject *module = PyImport_ImportModule(module_name);
+    PyObject *object = module == NULL ? NULL : PyObject_GetAttrString(module, name);
+    Py_XDECREF(module);
+    return object;
+}
+
+/* The hooks of asyncio's "Extending" page, and what our task borrows from asyncio's own. */
+static int add_asyncio(turbopy_state *st) {
+    st->enter_task = import_name("asyncio.tasks", "_enter_task");
+    st->leave_task = import_name("asyncio.tasks", "_leave_task");
+    st->register_task = import_name("asyncio.tasks", "_register_task");
+    st->stock_task = import_name("asyncio.tasks", "Task");
+    st->task_get_stack = import_name("asyncio.base_tasks", "_task_get_stack");
+    st->task_print_stack = import_name("asyncio.base_tasks", "_task_print_stack");
+    st->CancelledError = import_name("asyncio.exceptions", "CancelledError");
+    st->InvalidStateError = import_name("asyncio.exceptions", "InvalidStateError");
+    PyObject *future = import_name("asyncio.futures", "_PyFuture");
+    st->future_await = future == NULL ? NULL : PyObject_GetAttr(future, st->str___await__);
+    Py_XDECREF(future);
+#if PY_VERSION_HEX >= 0x030C0000
+    st->register_eager_task = import_name("asyncio.tasks", "_register_eager_task");
+    st->unregister_eager_task = import_name("asyncio.tasks", "_unregister_eager_task");
+    st->eager_kw = PyTuple_Pack(2, st->str_loop, st->str_eager_start);
+#endif
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static int add_constants(turbopy_state *st) {
+    st->empty_bytes = PyBytes_FromStringAndSize(NULL, 0);
+    st->empty_str = PyUnicode_FromStringAndSize(NULL, 0);
+    st->version_10 = PyUnicode_FromString("1.0");
+    st->version_11 = PyUnicode_FromString("1.1");
+    st->context_kw = PyTuple_Pack(1, st->str_context);
+    st->msg_kw = PyTuple_Pack(1, st->str_msg);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Before 1.0 a minor release may change anything. */
+static int check_version(void) {
+    int runs = turbo_version();
+    if (runs / 1000 == TURBO_VERSION_NUMBER / 1000 && runs >= TURBO_VERSION_NUMBER)
+        return 0;
+    PyErr_Format(PyExc_ImportError, "turbo was built for libturbo %s and found libturbo %s", TURBO_VERSION_STRING,
+                 turbo_version_string());
+    return -1;
+}
+
+static int module_exec(PyObject *module) {
+    turbopy_state *st = state_of_module(module);
+    if (check_version() < 0 || add_names(st) < 0 || add_types(module, st) < 0 || add_asyncio(st) < 0 ||
+        add_constants(st) < 0 || PyModule_AddStringConstant(module, "library_version", turbo_version_string()) < 0)
+        return -1;
+    return PyModule_AddIntConstant(module, "lend_min", TURBOPY_LEND_MIN);
+}
+
+/* -- life -- */
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg) {
+    turbopy_state *st = state_of_module(module);
+#define TURBOPY_X(name) Py_VISIT(st->name);
+    TURBOPY_OBJECTS(TURBOPY_X)
+#undef TURBOPY_X
+    return 0;
+}
+
+static int module_clear(PyObject *module) {
+    turbopy_state *st = state_of_module(module);
+#define TURBOPY_X(name) Py_CLEAR(st->name);
+    TURBOPY_OBJECTS(TURBOPY_X)
+#undef TURBOPY_X
+#define TURBOPY_X(name) Py_CLEAR(st->str_##name);
+    TURBOPY_NAMES(TURBOPY_X)
+#undef TURBOPY_X
+    return 0;
+}
+
+static void module_free(void *module) {
+    (void)module_clear(module);
+    turbopy_request_free_spares(state_of_module(module));
+}
+
+/*
+ * Stances. Several interpreters may load the module, each has its own state; interpreters with a GIL of their own are not
+ * declared: nothing here shares state, but the threads and signals around it are untested there. Free-threaded builds
+ * turn the GIL on: shards run their handlers in parallel only once the objects that they share have been gone through.
+ */
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_SUPPORTED},
+#endif
+#if PY_VERSION_HEX >= 0x030D0000
+    {Py_mod_gil, Py_MOD_GIL_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "turbo._native",
+    .m_doc = "libturbo's C side for Python. Use the package turbo.",
+    .m_size = sizeof(turbopy_state),
+    .m_methods = module_methods,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC PyInit__native(void) { return PyModuleDef_Init(&module_def); }

@@ -1,0 +1,238 @@
+"""The application: routes, and the life of the server that serves them."""
+
+import atexit
+import weakref
+from types import TracebackType
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, TypeVar
+
+from ._native import Server, Shard
+from .asyncio_executor import Executor
+from .config import Config, LoopChoice
+from .errors import logger
+from .routes import Handler, Route, make_route
+from .signals import StopSignals
+
+__all__ = ["App"]
+
+H = TypeVar("H", bound=Handler)
+
+_running: "weakref.WeakSet[App]" = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """Before the interpreter goes: its threads must not be in the middle of a request then."""
+    for app in list(_running):
+        app.stop()
+
+
+def _nothing() -> None:
+    """Nobody wants to know about the end."""
+
+
+class App:
+    """Routes and their server.
+
+    A handler takes a turbo.Request and returns an answer: bytes, bytearray, memoryview (application/octet-stream), str
+    (text/plain), dict or list (JSON), None (204), turbo.Response or turbo.StreamingResponse; or raises turbo.HTTPError.
+    Any other exception is logged and answered 500. It may be a coroutine function: then it runs as a task of its
+    shard's asyncio loop.
+
+    Every decorator takes the options of a route as keyword arguments:
+
+    batch           True or 1 to 65536: the handler gets a list of requests and returns a list of as many answers
+    batch_wait_ms   0 to 10000: how long a batch may wait for more requests (also batch_wait_us)
+    body_max_bytes  largest request body; above it 413
+    placement       "default", "route", "round_robin", "local": how a request's shard is chosen
+    spill_percent   0, or 100 to 10000: load of the home shard that sends requests on; 0 never
+    content_type    Content-Type of answers that are bytes or str
+
+    All methods but stop() are for one thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._routes: List[Route] = []
+        self._stats_paths: Optional[Tuple[Optional[str], Optional[str]]] = None
+        self._server: Optional[Server] = None
+        self._executor: Optional[Executor] = None
+
+    # -- routes --
+
+    def route(self, path: str, methods: Optional[Iterable[str]] = None, **options: Any) -> Callable[[H], H]:
+        """Register a handler for methods; None: for every method without a handler of its own."""
+
+        def register(handler: H) -> H:
+            for method in [None] if methods is None else list(methods):
+                self._routes.append(make_route(method, path, handler, options))
+            return handler
+
+        if isinstance(methods, str):
+            raise TypeError(f"methods: {methods!r} is str, expected a list of str")
+        return register
+
+    def get(self, path: str, **options: Any) -> Callable[[H], H]:
+        """Register a handler for GET; it answers HEAD too, unless there is a handler for that."""
+        return self.route(path, ["GET"], **options)
+
+    def post(self, path: str, **options: Any) -> Callable[[H], H]:
+        """Register a handler for POST."""
+        return self.route(path, ["POST"], **options)
+
+    def put(self, path: str, **options: Any) -> Callable[[H], H]:
+        """Register a handler for PUT."""
+        return self.route(path, ["PUT"], **options)
+
+    def delete(self, path: str, **options: Any) -> Callable[[H], H]:
+        """Register a handler for DELETE."""
+        return self.route(path, ["DELETE"], **options)
+
+    def patch(self, path: str, **options: Any) -> Callable[[H], H]:
+        """Register a handler for PATCH."""
+        return self.route(path, ["PATCH"], **options)
+
+    def head(self, path: str, **options: Any) -> Callable[[H], H]:
+        """Register a handler for HEAD."""
+        return self.route(path, ["HEAD"], **options)
+
+    def options(self, path: str, **options: Any) -> Callable[[H], H]:
+        """Register a handler for OPTIONS; without one, Allow is answered."""
+        return self.route(path, ["OPTIONS"], **options)
+
+    def route_stats(self, json: Optional[str] = "/stats", metrics: Optional[str] = "/metrics") -> None:
+        """Serve the counters: JSON at one path, Prometheus text at the other; None for neither."""
+        self._stats_paths = (json, metrics)
+
+    # -- life --
+
+    def start(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        *,
+        unix: Optional[str] = None,
+        fd: Optional[int] = None,
+        loop: LoopChoice = "auto",
+        task: str = "turbo",
+        **settings: Any,
+    ) -> "App":
+        """Serve in threads of its own, until stop(). Returns self, which is a context manager that stops.
+
+        port 0 picks a free one, see `port`. `unix` is the path of a socket to use instead, `fd` a listening socket, which is
+        taken over. `loop` is "auto" (uvloop where it is installed), "uvloop", "asyncio", or a function that makes a
+        loop. `task` is "turbo", or "stock" for asyncio's own tasks. `settings` are those of turbo.settings(); where one is
+        not given, the environment counts (TURBO_BATCH_MAX=64), then the default.
+
+        Raises ValueError and TypeError that name a bad setting, OSError when the address cannot be used, RuntimeError
+        when the app runs already.
+        """
+        self._start(Config(host, port, unix, fd, loop, task, settings), _nothing)
+        return self
+
+    def run(self, host: str = "127.0.0.1", port: int = 8000, **settings: Any) -> None:
+        """Serve until SIGINT or SIGTERM, or until stop() by another thread; arguments as start().
+
+        Prints a line with the address once connections are accepted. The signal begins a graceful stop: requests that
+        were taken are answered, for up to drain_timeout_ms; a second signal ends that. For the main thread; in another
+        one no signals are handled.
+        """
+        with StopSignals() as signals:
+            named: Dict[str, Any] = {name: settings.pop(name) for name in _NAMED if name in settings}
+            self._start(Config(host, port, settings=settings, **named), signals.end)
+            print(self._banner(), flush=True)
+            try:
+                self._wait(signals)
+            finally:
+                self.stop()
+
+    def stop(self, wait: bool = True) -> None:
+        """Answer what was taken, then end all threads. Any thread; does nothing when the app does not run.
+
+        On a shard's thread, and with wait=False, it only begins.
+        """
+        executor = self._executor
+        if executor is None:
+            return
+        executor.stop()
+        if not wait or executor.is_own_thread():
+            return
+        executor.join()
+        self._executor = None
+        _running.discard(self)
+
+    def __enter__(self) -> "App":
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.stop()
+
+    # -- looking --
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; 0 without one (unix), RuntimeError before start()."""
+        return self._made().port
+
+    @property
+    def shards(self) -> Tuple[Shard, ...]:
+        """The shards, by number."""
+        return self._made().shards
+
+    def stats(self) -> Dict[str, int]:
+        """The server's counters, since start(). Any thread."""
+        return self._made().stats()
+
+    def _made(self) -> Server:
+        if self._server is None:
+            raise RuntimeError("the app has not been started")
+        return self._server
+
+    # -- inside --
+
+    def _make_server(self, config: Config) -> Server:
+        server = Server(config.settings, config.defaults())
+        for route in self._routes:
+            route.register(server)
+        if self._stats_paths is not None:
+            server.route_stats(*self._stats_paths)
+        for address in config.addresses():
+            server.listen(address)
+        if config.fd is not None:
+            server.listen_fd(config.fd)
+        return server
+
+    def _start(self, config: Config, on_end: Callable[[], None]) -> None:
+        if self._executor is not None:
+            raise RuntimeError("the app runs already")
+        server = self._make_server(config)
+        executor = Executor(server, config, on_end)
+        executor.start()
+        self._server, self._executor, self._config = server, executor, config
+        _running.add(self)
+
+    def _wait(self, signals: StopSignals) -> None:
+        assert self._executor is not None
+        if not signals.wait():
+            return
+        logger.info("stopping: answering what was taken")
+        self._executor.stop()
+        while signals.wait():
+            logger.warning("stopping at once")
+            self._executor.abort()
+
+    def _banner(self) -> str:
+        config = self._config
+        where = f"unix:{config.unix}" if config.unix is not None else f"http://{_url_host(config.host)}:{self.port}"
+        count = len(self.shards)
+        loop = self._executor.loop_name() if self._executor is not None else ""
+        return f"turbo listens on {where} ({count} shard{'s' if count > 1 else ''}, {loop})"
+
+
+_NAMED = ("unix", "fd", "loop", "task")
+
+
+def _url_host(host: str) -> str:
+    if host == "":
+        return "0.0.0.0"
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -1,0 +1,78 @@
+"""What a run of an App is given: where it listens, its loops, and the settings of libturbo's table."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Optional, Union
+
+import asyncio
+
+LoopChoice = Union[str, Callable[[], asyncio.AbstractEventLoop]]
+SettingValue = Union[int, str]
+
+LOOPS = ("auto", "uvloop", "asyncio")
+TASKS = ("turbo", "stock")
+
+
+def gil_enabled() -> bool:
+    """Whether this interpreter runs one thread at a time."""
+    check: Optional[Callable[[], bool]] = getattr(sys, "_is_gil_enabled", None)
+    return True if check is None else check()
+
+
+def _choice(name: str, value: Any, allowed: Any) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}: {value!r} is not one of {', '.join(allowed)}")
+
+
+@dataclass
+class Config:
+    """One run. Settings are checked by the library when the server is made."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    unix: Optional[str] = None
+    fd: Optional[int] = None
+    loop: LoopChoice = "auto"
+    task: str = "turbo"
+    settings: Dict[str, SettingValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.host, str):
+            raise TypeError(f"host: {self.host!r} is {type(self.host).__name__}, expected str")
+        if isinstance(self.port, bool) or not isinstance(self.port, int):
+            raise TypeError(f"port: {self.port!r} is {type(self.port).__name__}, expected int")
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port: {self.port} is out of range, allowed are 0 to 65535")
+        if not callable(self.loop):
+            _choice("loop", self.loop, LOOPS)
+        _choice("task", self.task, TASKS)
+
+    def defaults(self) -> Dict[str, SettingValue]:
+        """What Python changes of the table's defaults: with a GIL more shards cost more than they bring."""
+        return {"shards": 1} if gil_enabled() else {}
+
+    def addresses(self) -> List[str]:
+        """Where to bind, in the library's words; without `unix` and `fd`, host and port."""
+        if self.unix is not None:
+            return [f"unix:{os.fspath(self.unix)}"]
+        if self.fd is not None:
+            return []
+        host = f"[{self.host}]" if ":" in self.host and not self.host.startswith("[") else self.host
+        return [f"{host}:{self.port}"]
+
+
+def loop_factory(choice: LoopChoice) -> Callable[[], asyncio.AbstractEventLoop]:
+    """The function that makes a shard's loop. ImportError when uvloop is asked for by name and missing."""
+    if callable(choice):
+        return choice
+    if choice == "asyncio":
+        return asyncio.SelectorEventLoop
+    try:
+        import uvloop
+    except ImportError:
+        if choice == "uvloop":
+            raise
+        return asyncio.SelectorEventLoop
+    make: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return make

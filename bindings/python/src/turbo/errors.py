@@ -1,0 +1,45 @@
+"""Exceptions that are answers, and the log of those that are not."""
+
+import logging
+from typing import List, Optional, Union
+
+from ._native import Request, Response
+from ._types import Body, Headers
+
+__all__ = ["HTTPError", "logger"]
+
+logger = logging.getLogger("turbo")
+
+
+class HTTPError(Exception):
+    """An answer raised as an exception: not logged, not a 500.
+
+    `status` is 200 to 599 (400 to 599 by custom); `body` is what a handler may return, None for the status alone.
+    """
+
+    def __init__(self, status: int, body: Body = None, headers: Optional[Headers] = None) -> None:
+        super().__init__(status, body)
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+    def response(self) -> Response:
+        """The answer. Called once for each request that it answers."""
+        kind = "text/plain; charset=utf-8" if isinstance(self.body, str) else None
+        return Response(self.body, self.status, self.headers, None if self.headers else kind)
+
+
+def bad_json(cause: BaseException) -> HTTPError:
+    """What request.json() raises when the body is no JSON."""
+    return HTTPError(400, f"malformed JSON: {cause}\n")
+
+
+def _name(owner: Union[Request, List[Request]]) -> str:
+    if isinstance(owner, list):
+        return f"batch of {len(owner)} for {owner[0].method} {owner[0].route}"
+    return f"{owner.method} {owner.path}"
+
+
+def log_failure(owner: Union[Request, List[Request]], exception: BaseException) -> None:
+    """Log what a handler raised, with its traceback, to the logger "turbo"."""
+    logger.error("handler failed: %s", _name(owner), exc_info=(type(exception), exception, exception.__traceback__))

@@ -1,0 +1,69 @@
+"""Routes as they are collected by the decorators, until a server is made of them."""
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Optional
+
+from ._native import Server
+
+Handler = Callable[..., Any]
+
+
+@dataclass
+class Route:
+    """One handler: method (None: any that has no handler of its own), pattern, and what the decorator was told."""
+
+    method: Optional[str]
+    pattern: str
+    handler: Handler
+    batch: bool = False
+    content_type: Optional[str] = None
+    options: Dict[str, Any] = field(default_factory=dict)
+
+    def register(self, server: Server) -> None:
+        """Hand the route to a server. ValueError or TypeError name the option that is wrong."""
+        server.route(
+            self.method,
+            self.pattern,
+            self.handler,
+            is_coroutine_function(self.handler),
+            self.batch,
+            self.content_type,
+            self.options,
+        )
+
+
+def is_coroutine_function(handler: Handler) -> bool:
+    """Whether calling the handler runs nothing of it, but makes a coroutine."""
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))
+
+
+def _milliseconds(options: Dict[str, Any]) -> None:
+    """batch_wait_ms is batch_wait_us in the unit that most people want; parts of a millisecond are allowed."""
+    wait = options.pop("batch_wait_ms", None)
+    if wait is None:
+        return
+    if isinstance(wait, bool) or not isinstance(wait, (int, float)):
+        raise TypeError(f"batch_wait_ms: {wait!r} is {type(wait).__name__}, expected int or float")
+    if not 0 <= wait <= 10000:
+        raise ValueError(f"batch_wait_ms: {wait} is out of range, allowed are 0 to 10000")
+    options["batch_wait_us"] = round(wait * 1000)
+
+
+def make_route(method: Optional[str], pattern: str, handler: Handler, options: Dict[str, Any]) -> Route:
+    """Check what a decorator was given. `batch` is True, or the most requests that the handler wants at once."""
+    options = dict(options)
+    content_type = options.pop("content_type", None)
+    batch = options.pop("batch", False)
+    if not callable(handler):
+        raise TypeError(f"the handler of {pattern} is not callable: {handler!r}")
+    if content_type is not None and not isinstance(content_type, str):
+        raise TypeError(f"content_type: {content_type!r} is {type(content_type).__name__}, expected str")
+    if options.get("executor", "shard") != "shard":
+        raise ValueError(f"executor: {options['executor']!r} is not possible for Python handlers, allowed is 'shard'")
+    if isinstance(batch, int) and not isinstance(batch, bool):
+        options["batch_max"] = batch
+    elif not isinstance(batch, bool):
+        raise TypeError(f"batch: {batch!r} is {type(batch).__name__}, expected bool or int")
+    _milliseconds(options)
+    return Route(method, pattern, handler, batch is not False, content_type, options)

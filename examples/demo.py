@@ -1,0 +1,154 @@
+"""The Python demo: the same routes as demo.c, on asyncio loops behind libturbo's shards.
+
+    python demo.py --port 8000 --shards 2 --batch-max 64
+
+Every setting of turbo.settings() is a flag; --help lists them.
+"""
+
+import argparse
+import asyncio
+from typing import Any, Dict, Iterator, List
+
+import turbo
+
+BIG_MAX = 64 * 1024 * 1024  # bytes that /big answers at most
+ECHO_MAX = 16 * 1024 * 1024  # bytes that /echo takes at most
+JSON = "application/json"
+
+ROUTES = """libturbo demo
+GET  /            this text
+GET  /json        {"ok":true}
+GET  /sync        {"ok":true} from a sync handler
+GET  /async       {"ok":true} from an async handler that awaits nothing
+GET  /sleep       ?ms=1: awaits a timer
+GET  /users/{id}  JSON with the id
+any  /reflect     the request as JSON
+GET  /big         ?bytes=N: N bytes, up to 64 MiB
+GET  /stream      ?chunks=N&bytes=M: N chunks of M bytes
+GET  /nothing     204
+GET  /cached      304
+GET  /fail        the handler fails: 500
+GET  /stats       counters as JSON
+GET  /metrics     counters as Prometheus text
+POST /echo        the body back
+POST /batch       how many requests shared a batch
+"""
+
+app = turbo.App()
+app.route_stats("/stats", "/metrics")
+
+
+def number(request: turbo.Request, name: str, default: int, most: int) -> int:
+    """A parameter of the query as a number from 0 to most; anything else is answered 400."""
+    text = request.query.get(name, str(default))
+    if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) > most:
+        raise turbo.HTTPError(400, f"{name}: a number from 0 to {most}\n")
+    return int(text)
+
+
+@app.get("/")
+def index(request: turbo.Request) -> str:
+    return ROUTES
+
+
+@app.get("/json")
+@app.get("/sync")
+def sync(request: turbo.Request) -> Dict[str, Any]:
+    return {"ok": True}
+
+
+@app.get("/async", content_type=JSON)
+async def no_await(request: turbo.Request) -> bytes:
+    return b'{"ok":true}'
+
+
+@app.get("/sleep", content_type=JSON)
+async def sleep(request: turbo.Request) -> bytes:
+    await asyncio.sleep(number(request, "ms", 1, 60000) / 1000)
+    return b'{"ok":true}'
+
+
+@app.get("/users/{id}")
+def user(request: turbo.Request) -> Dict[str, Any]:
+    return {"id": request.path_params["id"]}
+
+
+@app.route("/reflect")
+def reflect(request: turbo.Request) -> Dict[str, Any]:
+    return {
+        "method": request.method,
+        "path": request.path,
+        "query": request.query_string,
+        "headers": request.headers.items(),
+        "body": request.text,
+    }
+
+
+@app.get("/big")
+def big(request: turbo.Request) -> bytes:
+    return b"x" * number(request, "bytes", 1024, BIG_MAX)
+
+
+def chunks(count: int, size: int) -> Iterator[bytes]:
+    chunk = b"x" * size
+    for _ in range(count):
+        yield chunk
+
+
+@app.get("/stream")
+def stream(request: turbo.Request) -> turbo.StreamingResponse:
+    count = number(request, "chunks", 10, 1000000)
+    return turbo.StreamingResponse(chunks(count, number(request, "bytes", 1024, BIG_MAX)))
+
+
+@app.get("/nothing")
+def nothing(request: turbo.Request) -> None:
+    return None
+
+
+@app.get("/cached")
+def cached(request: turbo.Request) -> turbo.Response:
+    return turbo.Response(status=304)
+
+
+@app.get("/fail")
+def fail(request: turbo.Request) -> None:
+    raise RuntimeError("this handler fails")
+
+
+@app.post("/echo", body_max_bytes=ECHO_MAX)
+def echo(request: turbo.Request) -> turbo.Response:
+    return turbo.Response(memoryview(request), content_type=request.headers.get("content-type"))
+
+
+@app.post("/batch", batch=128)
+def batch(requests: List[turbo.Request]) -> List[Dict[str, Any]]:
+    return [{"batch": len(requests)}] * len(requests)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="libturbo's Python demo", formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 picks a free one")
+    parser.add_argument("--loop", choices=("auto", "uvloop", "asyncio"), default="auto", help="event loop")
+    parser.add_argument("--task", choices=("turbo", "stock"), default="turbo", help="task type of coroutines")
+    for setting in turbo.settings():
+        what = "|".join(setting.choices) if setting.choices else f"{setting.min}..{setting.max} {setting.unit}".strip()
+        parser.add_argument(
+            "--" + setting.name.replace("_", "-"),
+            metavar="WORD" if setting.choices else "N",
+            default=argparse.SUPPRESS,
+            help=f"{setting.doc} [{what}; {setting.default}]".replace("%", "%%"),
+        )
+    return parser.parse_args()
+
+
+def main() -> None:
+    try:
+        app.run(**vars(arguments()))
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"demo.py: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

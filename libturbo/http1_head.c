@@ -1,0 +1,247 @@
+/* http1_head.c - what RFC 9112 2-6 and RFC 9110 ask of a request's head beyond its grammar.
+ *
+ * llhttp versions differ in what they let pass; everything that decides where a message ends, or whom it is for, is
+ * therefore judged here, so that libturbo behaves alike with all of them. */
+#include "http1_head.h"
+
+#include <string.h>
+
+static const turbo__refusal fine = {0, ""};
+
+static turbo__refusal bad(const char *reason) { return (turbo__refusal){400, reason}; }
+
+/* -- host and port: RFC 3986 3.2.2, 3.2.3 -- */
+
+static int is_alnum(unsigned char c) { return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z'); }
+
+static int is_hex(unsigned char c) { return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f'); }
+
+static int is_reg_name(const char *at, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)at[i];
+        if (c == '%') {
+            if (len - i < 3 || !is_hex((unsigned char)at[i + 1]) || !is_hex((unsigned char)at[i + 2]))
+                return 0;
+            i += 2;
+        } else if (!is_alnum(c) && (c == '\0' || strchr("-._~!$&'()*+,;=", c) == NULL)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Between the brackets: hexadecimal groups and colons, perhaps an IPv4 tail; or the form for the future. */
+static int is_ip_literal(const char *at, size_t len) {
+    size_t colons = 0, i = 0;
+    if (len > 0 && (at[0] | 0x20) == 'v') {
+        for (i = 1; i < len && is_hex((unsigned char)at[i]); i++) {
+        }
+        return i > 1 && i + 1 < len && at[i] == '.' && memchr(at + i, '%', len - i) == NULL &&
+               is_reg_name(at + i + 1, len - i - 1);
+    }
+    for (; i < len; i++) {
+        if (at[i] == ':')
+            colons++;
+        else if (!is_hex((unsigned char)at[i]) && at[i] != '.')
+            return 0;
+    }
+    return colons >= 2 && len <= 45;
+}
+
+static int is_port(const char *at, size_t len) {
+    uint32_t port = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (at[i] < '0' || at[i] > '9' || len > 5)
+            return 0;
+        port = port * 10 + (uint32_t)(at[i] - '0');
+    }
+    return port <= 65535;
+}
+
+/* uri-host [ ":" port ], the host not empty (RFC 9110 4.2.1, 7.2). */
+static int is_host(const char *at, size_t len) {
+    const char *end = at + len;
+    if (len > 0 && at[0] == '[') {
+        const char *close = memchr(at, ']', len);
+        if (close == NULL || !is_ip_literal(at + 1, (size_t)(close - at - 1)))
+            return 0;
+        at = close + 1;
+        return at == end || (*at == ':' && is_port(at + 1, (size_t)(end - at - 1)));
+    }
+    const char *colon = memchr(at, ':', len), *stop = colon == NULL ? end : colon;
+    if (stop == at || !is_reg_name(at, (size_t)(stop - at)))
+        return 0;
+    return colon == NULL || is_port(colon + 1, (size_t)(end - colon - 1));
+}
+
+/* -- the request line: RFC 9112 3 -- */
+
+static int is_method(const turbo__h1_head *head, const char *name) {
+    return head->method.len == strlen(name) && memcmp(head->raw + head->method.at, name, head->method.len) == 0;
+}
+
+static int is_target_text(const char *at, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)at[i];
+        if (c <= ' ' || c >= 0x7f || c == '#')
+            return 0;
+    }
+    return len > 0;
+}
+
+static void split_query(turbo__h1_head *head, uint32_t at, uint32_t len) {
+    const char *mark = memchr(head->raw + at, '?', len);
+    uint32_t path_len = mark == NULL ? len : (uint32_t)(mark - (head->raw + at));
+    head->path = (turbo__span){at, path_len};
+    head->has_query = mark != NULL;
+    head->query = mark == NULL ? (turbo__span){at + len, 0} : (turbo__span){at + path_len + 1, len - path_len - 1};
+}
+
+/* http://authority/path?query (RFC 9112 3.2.2). */
+static turbo__refusal absolute_form(turbo__h1_head *head) {
+    const char *at = head->raw + head->target.at;
+    uint32_t len = head->target.len;
+    uint32_t scheme = len >= 8 && turbo__ascii_equal(at, 8, "https://", 8) ? 8 : 7;
+    if (len < 7 || (scheme == 7 && !turbo__ascii_equal(at, 7, "http://", 7)))
+        return bad("request target of no known form");
+    uint32_t stop = scheme;
+    while (stop < len && at[stop] != '/' && at[stop] != '?')
+        stop++;
+    if (!is_host(at + scheme, stop - scheme))
+        return bad("malformed authority in the request target");
+    split_query(head, head->target.at + stop, len - stop);
+    return fine;
+}
+
+static turbo__refusal target_form(turbo__h1_head *head) {
+    const char *at = head->raw + head->target.at;
+    int connect = is_method(head, "CONNECT");
+    split_query(head, head->target.at, head->target.len);
+    if (connect) /* authority only (RFC 9112 3.2.3); the router knows no such path */
+        return is_host(at, head->target.len) && memchr(at, ':', head->target.len) != NULL
+                   ? fine
+                   : bad("CONNECT without host and port");
+    if (head->target.len == 1 && at[0] == '*')
+        return is_method(head, "OPTIONS") ? fine : bad("asterisk form without OPTIONS");
+    return at[0] == '/' ? fine : absolute_form(head);
+}
+
+static turbo__refusal version(turbo__h1_head *head, const char *at, size_t len) {
+    if (len != 8 || memcmp(at, "HTTP/", 5) != 0 || at[5] < '0' || at[5] > '9' || at[6] != '.' || at[7] < '0' ||
+        at[7] > '9')
+        return bad("malformed HTTP version");
+    if (at[5] != '1')
+        return (turbo__refusal){505, "HTTP version other than 1"};
+    head->version = at[7] == '0' ? 10 : 11; /* a higher minor version is served as 1.1 (RFC 9110 2.5) */
+    return fine;
+}
+
+turbo__refusal turbo__h1_request_line(turbo__h1_head *head, size_t len, size_t target_max) {
+    const char *line = head->raw, *end = line + len;
+    const char *first = memchr(line, ' ', len);
+    const char *last = first == NULL ? NULL : memchr(first + 1, ' ', (size_t)(end - first - 1));
+    if (first == NULL || !turbo__is_token(line, (size_t)(first - line)))
+        return bad("malformed method");
+    if ((size_t)((last == NULL ? end : last) - first - 1) > target_max)
+        return (turbo__refusal){414, "request target too long"};
+    if (last == NULL)
+        return bad("request line without version");
+    head->method = (turbo__span){0, (uint32_t)(first - line)};
+    head->target = (turbo__span){(uint32_t)(first + 1 - line), (uint32_t)(last - first - 1)};
+    head->is_head = is_method(head, "HEAD") != 0;
+    if (!is_target_text(first + 1, (size_t)(last - first - 1)))
+        return bad("malformed request target");
+    turbo__refusal no = version(head, last + 1, (size_t)(end - last - 1));
+    return no.status != 0 ? no : target_form(head);
+}
+
+/* -- fields -- */
+
+typedef struct judged {
+    turbo__h1_head *head;
+    unsigned hosts, lengths, codings;
+    uint8_t close, keep;
+} judged;
+
+static turbo__refusal take_length(judged *j, const char *at, size_t len) {
+    uint64_t value = 0;
+    if (j->lengths++ > 0)
+        return bad("more than one Content-Length");
+    if (len == 0 || len > 18) /* 18 digits cannot overflow */
+        return bad("malformed Content-Length");
+    for (size_t i = 0; i < len; i++) {
+        if (at[i] < '0' || at[i] > '9')
+            return bad("malformed Content-Length");
+        value = value * 10 + (uint64_t)(at[i] - '0');
+    }
+    j->head->content_length = value;
+    return fine;
+}
+
+static turbo__refusal take_coding(judged *j, const char *at, size_t len) {
+    if (j->codings++ > 0)
+        return bad("more than one Transfer-Encoding");
+    if (j->head->version < 11)
+        return bad("Transfer-Encoding in HTTP/1.0");
+    if (turbo__ascii_equal(at, len, "chunked", 7)) {
+        j->head->chunked = 1;
+        return fine;
+    }
+    /* chunked must stand last and once, else the body's end cannot be known (RFC 9112 6.3). */
+    if (turbo__list_has_token(at, len, "chunked", 7) &&
+        !(len > 7 && turbo__ascii_equal(at + len - 7, 7, "chunked", 7) &&
+          !turbo__list_has_token(at, len - 7, "chunked", 7)))
+        return bad("chunked is not the last transfer coding");
+    return (turbo__refusal){501, "unknown transfer coding"};
+}
+
+static turbo__refusal take_field(judged *j, const turbo__field *field) {
+    turbo__h1_head *head = j->head;
+    const char *name = head->raw + field->name.at, *value = head->raw + field->value.at;
+    size_t name_len = field->name.len, len = field->value.len;
+#define IS(text) turbo__ascii_equal(name, name_len, text, sizeof(text) - 1)
+    switch (name_len) {
+    case 4:
+        if (!IS("Host"))
+            return fine;
+        if (j->hosts++ > 0)
+            return bad("more than one Host");
+        return is_host(value, len) ? fine : bad("malformed Host");
+    case 6:
+        if (!IS("Expect") || head->version < 11)
+            return fine;
+        if (turbo__ascii_equal(value, len, "100-continue", 12))
+            head->expect_continue = 1;
+        else
+            head->expect_unknown = 1;
+        return fine;
+    case 10:
+        if (!IS("Connection"))
+            return fine;
+        j->close |= turbo__list_has_token(value, len, "close", 5) != 0;
+        j->keep |= turbo__list_has_token(value, len, "keep-alive", 10) != 0;
+        return fine;
+    case 14:
+        return IS("Content-Length") ? take_length(j, value, len) : fine;
+    case 17:
+        return IS("Transfer-Encoding") ? take_coding(j, value, len) : fine;
+    default:
+        return fine;
+    }
+#undef IS
+}
+
+turbo__refusal turbo__h1_check_fields(turbo__h1_head *head) {
+    judged j = {.head = head};
+    for (size_t i = 0; i < head->field_count; i++) {
+        turbo__refusal no = take_field(&j, &head->fields[i]);
+        if (no.status != 0)
+            return no;
+    }
+    if (j.hosts == 0 && head->version >= 11)
+        return bad("no Host");
+    if (j.codings > 0 && j.lengths > 0)
+        return bad("Content-Length and Transfer-Encoding");
+    head->keep_alive = j.close ? 0 : head->version >= 11 || j.keep;
+    return fine;
+}

@@ -1,0 +1,388 @@
+/* http1_parse.c - HTTP/1 bytes in, events out.
+ *
+ * A head is parsed when it is there whole: in place when one read brought it, from a carry buffer when several did.
+ * So events never depend on how the bytes were cut. Lines are looked at as they come, though, so that what can never
+ * become a request is refused at once. llhttp parses the head; http1_head.c judges it; http1_chunked.c takes the
+ * transfer coding off. */
+#include "http1_parse.h"
+
+#include <llhttp.h>
+#include <string.h>
+
+#include "buf.h"
+#include "http1_chunked.h"
+#include "http1_head.h"
+#include "mem.h"
+#include "turbo/error.h"
+
+#define FIELDS_AT_FIRST 32
+#define CARRY_KEPT 4096   /* of the carry buffer, over a reset                 */
+#define EMPTY_LINES_MAX 8 /* before a request line (RFC 9112 2.2 asks for one) */
+
+enum { START = 0, START_LF, HEAD, BODY_LENGTH, BODY_CHUNKED, FAILED };
+
+struct turbo__h1_parser {
+    const turbo__h1_events *events;
+    turbo__h1_limits limits;
+    uint8_t state;
+    uint8_t empty_lines;
+    turbo__refusal refusal;
+    llhttp_t llhttp;
+    turbo__field *fields;
+    size_t field_count, field_cap;
+    const char *raw; /* of the head that llhttp is parsing */
+    int field_error; /* TURBO_E* of a callback             */
+    /* The head being gathered. */
+    turbo__buf carry; /* empty while the head lies in the caller's bytes          */
+    size_t scanned;   /* bytes of the head whose lines were looked at             */
+    size_t line_at;   /* where the line begins that is not complete               */
+    size_t first_len; /* of the request line, without CRLF; 0: not complete       */
+    /* The body being read. */
+    uint64_t left;
+    turbo__chunked chunked;
+};
+
+/* -- llhttp: where the fields lie -- */
+
+static int on_name(llhttp_t *llhttp, const char *at, size_t len) {
+    turbo__h1_parser *p = llhttp->data;
+    if (p->field_count == p->limits.fields_max) {
+        p->field_error = TURBO_ETOOBIG;
+        return HPE_USER;
+    }
+    if (p->field_count == p->field_cap) {
+        size_t cap = p->field_cap * 2 < p->limits.fields_max ? p->field_cap * 2 : p->limits.fields_max;
+        turbo__field *fields = turbo__realloc(p->fields, cap * sizeof *fields);
+        if (fields == NULL) {
+            p->field_error = TURBO_ENOMEM;
+            return HPE_USER;
+        }
+        p->fields = fields;
+        p->field_cap = cap;
+    }
+    p->fields[p->field_count++] =
+        (turbo__field){{(uint32_t)(at - p->raw), (uint32_t)len}, {(uint32_t)(at - p->raw + (ptrdiff_t)len + 1), 0}};
+    return 0;
+}
+
+static int is_blank(char c) { return c == ' ' || c == '\t'; }
+
+/* Called in one piece, since the head is whole; blanks around the value are not part of it (RFC 9112 5.1). */
+static int on_value(llhttp_t *llhttp, const char *at, size_t len) {
+    turbo__h1_parser *p = llhttp->data;
+    if (p->field_count == 0)
+        return HPE_USER;
+    while (len > 0 && is_blank(at[0])) {
+        at++;
+        len--;
+    }
+    while (len > 0 && is_blank(at[len - 1]))
+        len--;
+    p->fields[p->field_count - 1].value = (turbo__span){(uint32_t)(at - p->raw), (uint32_t)len};
+    return 0;
+}
+
+/* The head is all that llhttp is asked for. */
+static int on_complete(llhttp_t *llhttp) {
+    (void)llhttp;
+    return HPE_PAUSED;
+}
+
+static const llhttp_settings_t settings = {
+    .on_header_field = on_name, .on_header_value = on_value, .on_headers_complete = on_complete};
+
+/* -- life -- */
+
+int turbo__h1_parser_new(turbo__h1_parser **out, const turbo__h1_events *events, const turbo__h1_limits *limits) {
+    turbo__h1_parser *p = turbo__calloc(1, sizeof *p);
+    if (p == NULL)
+        return TURBO_ENOMEM;
+    p->events = events;
+    p->limits = *limits;
+    p->field_cap = limits->fields_max < FIELDS_AT_FIRST ? limits->fields_max : FIELDS_AT_FIRST;
+    if ((p->fields = turbo__malloc(p->field_cap * sizeof *p->fields)) == NULL) {
+        turbo__free(p);
+        return TURBO_ENOMEM;
+    }
+    turbo__buf_init(&p->carry, limits->head_max + 1);
+    *out = p;
+    return 0;
+}
+
+static void begin_message(turbo__h1_parser *p) {
+    p->state = START;
+    p->empty_lines = 0;
+    p->scanned = p->line_at = p->first_len = 0;
+    turbo__buf_clear(&p->carry);
+}
+
+void turbo__h1_parser_reset(turbo__h1_parser *p) {
+    begin_message(p);
+    p->refusal = (turbo__refusal){0, ""};
+    if (p->carry.cap > CARRY_KEPT)
+        turbo__buf_free(&p->carry);
+}
+
+void turbo__h1_parser_free(turbo__h1_parser *p) {
+    if (p == NULL)
+        return;
+    turbo__buf_free(&p->carry);
+    turbo__free(p->fields);
+    turbo__free(p);
+}
+
+static int refuse(turbo__h1_parser *p, int status, const char *reason) {
+    p->state = FAILED;
+    p->refusal = (turbo__refusal){status, reason};
+    return TURBO__H1_ERROR;
+}
+
+/* -- the head -- */
+
+/* llhttp checks the grammar of names; that a value begins right behind "name:" and holds no control characters is
+ * checked here, since not every version does. */
+static turbo__refusal check_grammar(const turbo__h1_parser *p) {
+    for (size_t i = 0; i < p->field_count; i++) {
+        const turbo__field *f = &p->fields[i];
+        if (!turbo__is_token(p->raw + f->name.at, f->name.len) || p->raw[f->name.at + f->name.len] != ':')
+            return (turbo__refusal){400, "malformed field name"};
+        if (!turbo__is_field_value(p->raw + f->value.at, f->value.len))
+            return (turbo__refusal){400, "malformed field value"};
+    }
+    return (turbo__refusal){0, ""};
+}
+
+static turbo__refusal explain(const turbo__h1_parser *p, llhttp_errno_t code) {
+    if (p->field_error == TURBO_ETOOBIG)
+        return (turbo__refusal){431, "too many fields"};
+    if (p->field_error == TURBO_ENOMEM)
+        return (turbo__refusal){503, "out of memory"};
+    /* The request line was found well-formed before: llhttp does not know the method (RFC 9110 9.1), or knows it as
+     * one of another protocol. */
+    if (code == HPE_INVALID_METHOD || code == HPE_INVALID_CONSTANT)
+        return (turbo__refusal){501, "unknown method"};
+    if (code == HPE_INVALID_VERSION)
+        return (turbo__refusal){505, "unknown minor version"};
+    return (turbo__refusal){400, "malformed head"};
+}
+
+static turbo__refusal run_llhttp(turbo__h1_parser *p, const char *raw, size_t len) {
+    p->raw = raw;
+    p->field_count = 0;
+    p->field_error = 0;
+    llhttp_init(&p->llhttp, HTTP_REQUEST, &settings);
+    p->llhttp.data = p;
+    llhttp_errno_t code = llhttp_execute(&p->llhttp, raw, len);
+    if (code == HPE_PAUSED)
+        return check_grammar(p);
+    return explain(p, code);
+}
+
+static int end_message(turbo__h1_parser *p, void *user) {
+    begin_message(p);
+    return p->events->on_end(user) != 0 ? TURBO__H1_STOPPED : TURBO__H1_MORE;
+}
+
+/* @return TURBO__H1_MORE to go on with the next bytes. */
+static int take_head(turbo__h1_parser *p, void *user, const char *raw, size_t len) {
+    turbo__h1_head head = {.raw = raw, .raw_len = len};
+    turbo__refusal no = turbo__h1_request_line(&head, p->first_len, p->limits.target_max);
+    if (no.status == 0)
+        no = run_llhttp(p, raw, len);
+    head.fields = p->fields;
+    head.field_count = p->field_count;
+    if (no.status == 0)
+        no = turbo__h1_check_fields(&head);
+    if (no.status != 0)
+        return refuse(p, no.status, no.reason);
+    p->left = head.content_length;
+    p->state = head.chunked ? BODY_CHUNKED : BODY_LENGTH;
+    if (head.chunked)
+        turbo__chunked_begin(&p->chunked, p->limits.head_max);
+    int stop = p->events->on_head(user, &head);
+    turbo__buf_clear(&p->carry);
+    if (stop)
+        return TURBO__H1_STOPPED;
+    return head.chunked || head.content_length > 0 ? TURBO__H1_MORE : end_message(p, user);
+}
+
+/* Look at one complete line, from line_at to its LF at `lf`. @return 1 when it is the empty one that ends the head. */
+static int take_line(turbo__h1_parser *p, const char *raw, size_t lf) {
+    const char *line = raw + p->line_at;
+    size_t len = lf - p->line_at;
+    if (len == 0 || line[len - 1] != '\r' || memchr(line, '\r', len - 1) != NULL) {
+        refuse(p, 400, "line not ended by CRLF, or CR within it");
+        return 0;
+    }
+    len--;
+    if (p->first_len == 0) {
+        turbo__h1_head head = {.raw = raw};
+        turbo__refusal no = turbo__h1_request_line(&head, len, p->limits.target_max);
+        p->first_len = len;
+        if (no.status != 0)
+            refuse(p, no.status, no.reason);
+    } else if (len > 0 && is_blank(line[0])) {
+        refuse(p, 400, "folded line"); /* obs-fold, RFC 9112 5.2 */
+    }
+    p->line_at = lf + 1;
+    return len == 0;
+}
+
+/* Look for the end of the head. @return its length; 0 when it is not there yet, or refused. */
+static size_t find_end(turbo__h1_parser *p, const char *raw, size_t len) {
+    while (p->scanned < len) {
+        const char *lf = memchr(raw + p->scanned, '\n', len - p->scanned);
+        if (lf == NULL)
+            break;
+        size_t at = (size_t)(lf - raw);
+        p->scanned = at + 1;
+        int last = take_line(p, raw, at);
+        if (p->state == FAILED)
+            return 0;
+        if (last)
+            return at + 1;
+    }
+    p->scanned = len;
+    return 0;
+}
+
+/* The head is longer than allowed. Which of its parts is to blame decides the status. */
+static int too_large(turbo__h1_parser *p, const char *raw, size_t len) {
+    const char *space = p->first_len == 0 ? memchr(raw, ' ', len) : NULL;
+    if (space != NULL && memchr(space + 1, ' ', len - (size_t)(space + 1 - raw)) == NULL)
+        return refuse(p, 414, "request target too long");
+    return refuse(p, 431, "head too large");
+}
+
+/* A target that is too long already need not be read to its end. */
+static int check_partial(turbo__h1_parser *p, const char *raw, size_t len) {
+    if (p->first_len != 0)
+        return 0;
+    const char *space = memchr(raw, ' ', len);
+    if (space == NULL)
+        return turbo__is_token(raw, len) ? 0 : refuse(p, 400, "malformed method");
+    size_t target = len - (size_t)(space + 1 - raw);
+    if (target > p->limits.target_max && memchr(space + 1, ' ', target) == NULL)
+        return refuse(p, 414, "request target too long");
+    return 0;
+}
+
+/* The head lies in data from its first byte. */
+static int head_in_place(turbo__h1_parser *p, void *user, const char *data, size_t len, size_t *used) {
+    size_t end = find_end(p, data, len);
+    if (p->state == FAILED)
+        return TURBO__H1_ERROR;
+    if ((end == 0 ? len : end) > p->limits.head_max)
+        return too_large(p, data, len);
+    if (end > 0) {
+        *used = end;
+        return take_head(p, user, data, end);
+    }
+    if (check_partial(p, data, len) != 0)
+        return TURBO__H1_ERROR;
+    *used = len;
+    return turbo__buf_append(&p->carry, data, len) < 0 ? refuse(p, 503, "out of memory") : TURBO__H1_MORE;
+}
+
+/* The head began in bytes that were fed before. */
+static int head_in_carry(turbo__h1_parser *p, void *user, const char *data, size_t len, size_t *used) {
+    size_t before = p->carry.len, room = p->carry.max - before;
+    size_t take = len < room ? len : room;
+    if (turbo__buf_append(&p->carry, data, take) < 0)
+        return refuse(p, 503, "out of memory");
+    size_t end = find_end(p, p->carry.data, p->carry.len);
+    if (p->state == FAILED)
+        return TURBO__H1_ERROR;
+    if ((end == 0 ? p->carry.len : end) > p->limits.head_max)
+        return too_large(p, p->carry.data, p->carry.len);
+    if (end > 0) {
+        *used = end - before;
+        return take_head(p, user, p->carry.data, end);
+    }
+    *used = take;
+    return check_partial(p, p->carry.data, p->carry.len) != 0 ? TURBO__H1_ERROR : TURBO__H1_MORE;
+}
+
+/* -- between and behind heads -- */
+
+static int skip_empty_lines(turbo__h1_parser *p, void *user, const char *data, size_t len, size_t *used) {
+    size_t i = 0;
+    for (; i < len; i++) {
+        if (p->state == START && data[i] == '\r') {
+            p->state = START_LF;
+        } else if (p->state == START_LF && data[i] == '\n' && p->empty_lines < EMPTY_LINES_MAX) {
+            p->state = START;
+            p->empty_lines++;
+        } else {
+            break;
+        }
+    }
+    *used = i;
+    if (i == len)
+        return TURBO__H1_MORE;
+    p->events->on_begin(user);
+    if (p->state == START_LF || data[i] == '\n')
+        return refuse(p, 400, "malformed line before the request line");
+    p->state = HEAD;
+    return TURBO__H1_MORE;
+}
+
+static int body_length(turbo__h1_parser *p, void *user, const char *data, size_t len, size_t *used) {
+    size_t n = p->left < len ? (size_t)p->left : len;
+    p->left -= n;
+    *used = n;
+    if (p->events->on_body(user, data, n) != 0)
+        return TURBO__H1_STOPPED;
+    return p->left == 0 ? end_message(p, user) : TURBO__H1_MORE;
+}
+
+static int body_chunked(turbo__h1_parser *p, void *user, const char *bytes, size_t len, size_t *used) {
+    const char *data;
+    size_t data_len;
+    switch (turbo__chunked_next(&p->chunked, bytes, len, used, &data, &data_len)) {
+    case TURBO__CHUNKED_MORE:
+        return TURBO__H1_MORE;
+    case TURBO__CHUNKED_DATA:
+        return p->events->on_body(user, data, data_len) != 0 ? TURBO__H1_STOPPED : TURBO__H1_MORE;
+    case TURBO__CHUNKED_END:
+        return end_message(p, user);
+    case TURBO__CHUNKED_TOO_LARGE:
+        return refuse(p, 431, "chunk extensions and trailers too large");
+    default:
+        return refuse(p, 400, "malformed chunked coding");
+    }
+}
+
+static int step(turbo__h1_parser *p, void *user, const char *data, size_t len, size_t *used) {
+    switch (p->state) {
+    case START:
+    case START_LF:
+        return skip_empty_lines(p, user, data, len, used);
+    case HEAD:
+        return p->carry.len == 0 ? head_in_place(p, user, data, len, used) : head_in_carry(p, user, data, len, used);
+    case BODY_LENGTH:
+        return body_length(p, user, data, len, used);
+    case BODY_CHUNKED:
+        return body_chunked(p, user, data, len, used);
+    default:
+        return TURBO__H1_ERROR;
+    }
+}
+
+int turbo__h1_feed(turbo__h1_parser *p, void *user, const char *data, size_t len, size_t *used) {
+    size_t at = 0;
+    int rc = TURBO__H1_MORE;
+    while (rc == TURBO__H1_MORE && at < len) {
+        size_t n = 0;
+        rc = step(p, user, data + at, len - at, &n);
+        at += n;
+    }
+    *used = at;
+    return rc;
+}
+
+int turbo__h1_idle(const turbo__h1_parser *p) { return p->state == START; }
+
+int turbo__h1_status(const turbo__h1_parser *p) { return p->refusal.status; }
+
+const char *turbo__h1_reason(const turbo__h1_parser *p) { return p->refusal.reason; }
