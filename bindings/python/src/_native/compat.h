@@ -2,6 +2,9 @@
 #ifndef TURBOPY_COMPAT_H
 #define TURBOPY_COMPAT_H
 
+#ifndef PY_SSIZE_T_CLEAN
+#define PY_SSIZE_T_CLEAN /* 3.9: lengths of "s#" are Py_ssize_t */
+#endif
 #include <Python.h>
 
 #if PY_VERSION_HEX < 0x030A0000

@@ -208,8 +208,12 @@ static PyObject *response_status(ResponseObject *self, void *unused) {
 }
 
 static int response_set_status(ResponseObject *self, PyObject *value, void *unused) {
-    long status = value == NULL ? 0 : PyLong_AsLong(value);
     (void)unused;
+    if (value == NULL) {
+        PyErr_SetString(PyExc_TypeError, "status cannot be deleted");
+        return -1;
+    }
+    long status = PyLong_AsLong(value);
     if (status == -1 && PyErr_Occurred())
         return -1;
     if (check_status(status) < 0)
