@@ -1,4 +1,6 @@
 /* demo.c - the routes of the demo, by native handlers; examples/demo.py is its twin in Python. */
+#include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -395,11 +397,19 @@ static int listen_where(turbo_server *server, const demo *d, char *address, size
     return d->fd >= 0 ? turbo_server_listen_fd(server, d->fd) : turbo_server_listen(server, address);
 }
 
-/* Says where the server listens once it accepts connections. */
+/* Says where the server listens once it accepts connections. A signal that comes as soon as that is read must already
+ * end the server gracefully: it is held back until turbo_server_run() takes it. */
 static int start_and_wait(turbo_server *server, const demo *d) {
     char address[300];
     int rc = listen_where(server, d, address, sizeof address);
+    sigset_t signals;
     if (rc < 0)
+        return rc;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    if ((rc = turbo_server_start(server)) < 0)
         return rc;
     if (strncmp(address, "unix:", 5) == 0)
         printf("%s\n", address);

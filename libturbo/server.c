@@ -487,9 +487,16 @@ static void wait_for_signal(int fd) {
         (void)poll(&watch, 1, -1);
 }
 
+static void set_run_fd(turbo_server *server, int fd) {
+    pthread_mutex_lock(&server->lock);
+    server->run_fd = fd;
+    pthread_mutex_unlock(&server->lock);
+}
+
 /* Wait for the first signal or a stop by somebody else; then for the end or a second signal. */
 static void run_until_stopped(turbo_server *server, int fd) {
-    wait_for_signal(fd);
+    if (atomic_load(&server->state) != TURBO__SERVER_STOPPED)
+        wait_for_signal(fd);
     (void)turbo_server_stop(server, NULL, NULL);
     while (atomic_load(&server->state) != TURBO__SERVER_STOPPED) {
         wait_for_signal(fd);
@@ -503,19 +510,31 @@ int turbo_server_run(turbo_server *server) {
     int fd, rc;
     if (server->executor.flags & TURBO_EXECUTOR_DRIVEN)
         return TURBO_ENOTSUP;
+    if (atomic_load(&server->state) == TURBO__SERVER_FAILED)
+        return TURBO_ESTATE;
     if ((rc = turbo__os_event_open(&fd)) < 0)
         return rc;
-    signal_fd = server->run_fd = fd;
+    sigset_t both, old_mask;
+    signal_fd = fd;
+    set_run_fd(server, fd);
     sigemptyset(&action.sa_mask);
+    sigemptyset(&both);
+    sigaddset(&both, SIGINT);
+    sigaddset(&both, SIGTERM);
     sigaction(SIGINT, &action, &old_int);
     sigaction(SIGTERM, &action, &old_term);
-    if ((rc = turbo_server_start(server)) == 0) {
+    pthread_sigmask(SIG_UNBLOCK, &both, &old_mask); /* a caller that started by itself may have held them back */
+    if (atomic_load(&server->state) < TURBO__SERVER_RUNNING)
+        rc = turbo_server_start(server);
+    if (rc == 0) {
         run_until_stopped(server, fd);
         (void)turbo_server_wait(server); /* until the control thread has let go of fd */
     }
+    pthread_sigmask(SIG_SETMASK, &old_mask, NULL);
     sigaction(SIGINT, &old_int, NULL);
     sigaction(SIGTERM, &old_term, NULL);
-    server->run_fd = signal_fd = -1;
+    set_run_fd(server, -1);
+    signal_fd = -1;
     turbo__os_event_close(fd);
     return rc;
 }

@@ -109,8 +109,10 @@ TURBO_API int turbo_server_route_stats(turbo_server *server, const char *json_pa
 TURBO_API int turbo_server_start(turbo_server *server);
 
 /**
- * Start, then wait for SIGINT or SIGTERM (or turbo_server_stop() by another thread), drain, and wait for the end. A
- * second signal ends the drain. Both signals' former actions are put back.
+ * Start unless it was started, then wait for SIGINT or SIGTERM (or turbo_server_stop() by another thread), drain, and
+ * wait for the end. A second signal ends the drain. Both signals are unblocked meanwhile; their former actions and the
+ * mask are put back. A program that starts by itself, to say that it accepts, blocks them before the start: then
+ * none is lost in between.
  *
  * @param server  not NULL; with an executor whose shards are not driven.
  * @return 0; what turbo_server_start() returned; TURBO_ENOTSUP for driven shards.

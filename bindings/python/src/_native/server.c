@@ -81,7 +81,7 @@ static int make_shards(ServerObject *self) {
     if (self->shards == NULL || self->shard_list == NULL)
         return -1;
     for (size_t i = 0; i < count; i++) {
-        ShardObject *shard = turbopy_shard_new(st, (PyObject *)self, turbo_server_shard(self->server, i));
+        ShardObject *shard = turbopy_shard_new(st, (PyObject *)self, turbo_server_shard(self->server, i), i);
         if (shard == NULL)
             return -1;
         PyTuple_SET_ITEM(self->shards, (Py_ssize_t)i, (PyObject *)shard);

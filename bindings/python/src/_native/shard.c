@@ -14,13 +14,14 @@
 
 /* -- life -- */
 
-ShardObject *turbopy_shard_new(turbopy_state *st, PyObject *server, turbo_shard *shard) {
+ShardObject *turbopy_shard_new(turbopy_state *st, PyObject *server, turbo_shard *shard, size_t index) {
     PyTypeObject *type = (PyTypeObject *)st->shard_type;
     ShardObject *self = (ShardObject *)type->tp_alloc(type, 0); /* zeroed and tracked */
     if (self == NULL)
         return NULL;
     self->st = st;
     self->shard = shard;
+    self->index = (Py_ssize_t)index;
     self->server = Py_NewRef(server);
     self->data = PyDict_New();
     if (self->data == NULL)
@@ -259,11 +260,6 @@ static PyObject *shard_stats(ShardObject *self, PyObject *unused) {
     return turbopy_stats_of_shard(self->shard);
 }
 
-static PyObject *shard_index(ShardObject *self, void *unused) {
-    (void)unused;
-    return PyLong_FromSize_t(turbo_shard_index(self->shard));
-}
-
 static PyObject *shard_queued(ShardObject *self, void *unused) {
     (void)unused;
     return PyLong_FromSize_t(turbo_shard_queued(self->shard));
@@ -275,7 +271,7 @@ static PyObject *shard_inflight(ShardObject *self, void *unused) {
 }
 
 static PyObject *shard_repr(ShardObject *self) {
-    return PyUnicode_FromFormat("<turbo.Shard %zu>", turbo_shard_index(self->shard));
+    return PyUnicode_FromFormat("<turbo.Shard %zd>", self->index);
 }
 
 static PyMethodDef shard_methods[] = {
@@ -294,13 +290,13 @@ static PyMethodDef shard_methods[] = {
 };
 
 static PyGetSetDef shard_getset[] = {
-    {"index", (getter)shard_index, NULL, "The shard's number, from 0.", NULL},
     {"queued", (getter)shard_queued, NULL, "Requests that wait.", NULL},
     {"inflight", (getter)shard_inflight, NULL, "Requests that handlers work on.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef shard_members[] = {
+    {"index", T_PYSSIZET, offsetof(ShardObject, index), READONLY, "The shard's number, from 0."},
     {"state", T_OBJECT, offsetof(ShardObject, data), READONLY,
      "A dict for handlers: what a shard owns needs no lock, its handlers run on one thread."},
     {"loop", T_OBJECT, offsetof(ShardObject, loop), READONLY, "The asyncio loop; None before and after it runs."},

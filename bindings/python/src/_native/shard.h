@@ -20,6 +20,7 @@ typedef struct ShardObject {
     turbo_shard *shard; /* the server's */
     PyObject *server;   /* keeps the shard alive */
     PyObject *data;     /* dict for the user: request.shard.state */
+    Py_ssize_t index;
 
     PyObject *loop;                            /* set by attach(), cleared by detach() */
     PyObject *call_soon, *call_later;          /* the loop's bound methods             */
@@ -47,7 +48,7 @@ typedef struct ShardObject {
 extern PyType_Spec turbopy_shard_spec;
 
 /** Make the object of shard number index of a server. */
-ShardObject *turbopy_shard_new(turbopy_state *st, PyObject *server, turbo_shard *shard);
+ShardObject *turbopy_shard_new(turbopy_state *st, PyObject *server, turbo_shard *shard, size_t index);
 
 /**
  * Tell that an answer, or a part of one, was made. Between two polls the first one asks the loop for one call of late(),

@@ -1,0 +1,47 @@
+# The front door: everything over CMake and the Python environment. `make help` lists what there is.
+.POSIX:
+SHELL = /bin/sh
+PREFIX = /usr/local
+DESTDIR =
+PYTHON = python3
+JOBS = 2
+
+.PHONY: help deps build run run-c test bench soak install clean
+
+help:
+	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
+	@echo "make run-c     the same with native handlers"
+	@echo "make test      install what is missing, run every test"
+	@echo "make deps      install what is missing, nothing else"
+	@echo "make build     build the library and the examples into build/"
+	@echo "make bench     measure the demos beside other servers"
+	@echo "make install   install to PREFIX (default /usr/local), under DESTDIR when given"
+	@echo "make clean     remove build/"
+
+deps:
+	@sh scripts/deps.sh build test
+
+build:
+	@sh scripts/deps.sh build
+	@sh scripts/build.sh release
+
+run-c: build
+	build/examples/demo --host 127.0.0.1 --port 8000
+
+run: build
+	@if [ -d bindings/python/src ] && sh scripts/venv.sh; then \
+	  exec build/venv/bin/python examples/demo.py --host 127.0.0.1 --port 8000; fi
+
+test:
+	@sh scripts/deps.sh build test
+	@bash scripts/test.sh
+
+bench: build
+	@sh scripts/deps.sh bench
+	@$(PYTHON) tests/bench/bench.py
+
+install: build
+	DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"
+
+clean:
+	rm -rf build

@@ -1,0 +1,51 @@
+#!/bin/bash
+# Every test: gcc release and gcc ASan+UBSan by ctest, clang compiles, the bindings by pytest. Ends with the totals.
+set -u
+cd "$(dirname "$0")/.."
+passed=0
+failed=0
+mkdir -p build
+
+say() { printf '\n== %s\n' "$*"; }
+
+count() { # name status
+  if [ "$2" = 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $1"; fi
+}
+
+# Run ctest for a preset and add up its own counts.
+run_ctest() {
+  local log=build/ctest-$1.log
+  rm -f build/sanitizer.*
+  ASAN_OPTIONS=log_path=$PWD/build/sanitizer:detect_leaks=1 UBSAN_OPTIONS=log_path=$PWD/build/sanitizer:print_stacktrace=1 \
+    ctest --preset "$1" 2>&1 | tee "$log"
+  local total bad
+  total=$(sed -n 's/.*tests failed out of \([0-9]*\).*/\1/p' "$log")
+  bad=$(sed -n 's/.*, \([0-9]*\) tests failed out of .*/\1/p' "$log")
+  if [ -z "$total" ]; then count "ctest $1" 1; return; fi
+  passed=$((passed + total - bad))
+  failed=$((failed + bad))
+  # Criterion counts a leak report as a pass, so the reports themselves are the judge.
+  if ls build/sanitizer.* >/dev/null 2>&1; then
+    cat build/sanitizer.*
+    count "sanitizer reports in $1" 1
+  fi
+}
+
+for preset in release asan; do
+  say "$preset: build and test"
+  sh scripts/build.sh $preset -DTURBO_WERROR=ON
+  count "build $preset" $?
+  run_ctest $preset
+done
+
+say "clang: compiles"
+sh scripts/build.sh clang -DTURBO_WERROR=ON -DTURBO_TESTS=OFF
+count "build clang" $?
+
+if [ -f scripts/test-python.sh ]; then
+  say "bindings"
+  . scripts/test-python.sh
+fi
+
+printf '\n%d passed, %d failed\n' $passed $failed
+[ $failed = 0 ]
