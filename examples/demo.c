@@ -6,111 +6,174 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <turbo.h>
+#include <unistd.h>
 
-#define BIG_MAX ((uint64_t)64 << 20)
-#define STREAM_PART_MAX ((uint64_t)1 << 20)
+#define BIG_MAX ((uint64_t)64 << 20)  /* bytes that /big, and a chunk of /stream, may have */
+#define ECHO_MAX ((uint64_t)16 << 20) /* bytes that /echo takes                            */
 #define JSON "application/json"
 #define TEXT "text/plain; charset=utf-8"
+#define BYTES "application/octet-stream"
 
-static const char *zeros; /* BIG_MAX zero bytes that /big and /stream send; mapped, so that untouched pages cost nothing */
+static const char *zeros; /* BIG_MAX bytes to send: mapped, never written, so that they cost no memory */
 
-static const char index_text[] =
-    "libturbo demo\n\n"
-    "GET  /                        this text\n"
-    "GET  /json  /sync             {\"ok\":true} from a sync handler\n"
-    "GET  /async                   {\"ok\":true} from an async handler\n"
-    "GET  /sleep?ms=1              answers after a timer\n"
-    "GET  /users/{id}              the id as JSON\n"
-    "ANY  /reflect                 the request as JSON\n"
-    "GET  /big?bytes=N             N bytes, up to 64 MiB\n"
-    "GET  /stream?chunks=N&bytes=M N chunks of M bytes\n"
-    "GET  /nothing                 204\n"
-    "GET  /cached                  304\n"
-    "GET  /fail                    a handler that fails: 500\n"
-    "GET  /stats  /metrics         counters as JSON, as Prometheus text\n"
-    "POST /echo                    the body back\n"
-    "POST /batch                   how many requests shared the batch\n";
+static const char index_text[] = "libturbo demo\n"
+                                 "GET  /            this text\n"
+                                 "GET  /json        {\"ok\":true}\n"
+                                 "GET  /sync        {\"ok\":true} from a sync handler\n"
+                                 "GET  /async       {\"ok\":true} from an async handler that awaits nothing\n"
+                                 "GET  /sleep       ?ms=1: awaits a timer\n"
+                                 "GET  /users/{id}  JSON with the id\n"
+                                 "any  /reflect     the request as JSON\n"
+                                 "GET  /big         ?bytes=N: N bytes, up to 64 MiB\n"
+                                 "GET  /stream      ?chunks=N&bytes=M: N chunks of M bytes\n"
+                                 "GET  /nothing     204\n"
+                                 "GET  /cached      304\n"
+                                 "GET  /fail        the handler fails: 500\n"
+                                 "GET  /block       ?ms=1: sleeps in the handler\n"
+                                 "GET  /spin        ?us=100: computes in the handler\n"
+                                 "GET  /r/{n}       {\"ok\":true} from sixteen routes, /r/0 to /r/15\n"
+                                 "GET  /stats       counters as JSON\n"
+                                 "GET  /metrics     counters as Prometheus text\n"
+                                 "POST /echo        the body back\n"
+                                 "POST /batch       how many requests shared a batch\n";
 
-/* -- small helpers -- */
+/* -- numbers in the query -- */
 
-static int text(turbo_request *req, int32_t status, const char *body) {
-    return turbo_request_reply(req, status, TEXT, body, strlen(body));
+static int is_number(turbo_str text) {
+    if (text.len == 0 || text.len > 18)
+        return 0;
+    for (size_t i = 0; i < text.len; i++)
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return 0;
+    return 1;
 }
 
-/* The value of a query parameter as a number up to max. @return 0; -1 when it is malformed or too large. */
-static int query_u64(const turbo_request *req, const char *name, uint64_t fallback, uint64_t max, uint64_t *out) {
-    turbo_str value = turbo_request_query_value(req, name);
-    *out = 0;
-    if (value.data == NULL) {
-        *out = fallback;
+/* A number from 0 to max; `out` keeps its value when the query has none. @return 0; -1: answered with 400. */
+static int read_number(turbo_request *req, const char *name, uint64_t max, uint64_t *out) {
+    turbo_str text = turbo_request_query_value(req, name);
+    uint64_t value = 0;
+    char sentence[96];
+    if (text.data == NULL)
+        return 0;
+    for (size_t i = 0; is_number(text) && i < text.len; i++)
+        value = value * 10 + (uint64_t)(text.data[i] - '0');
+    if (is_number(text) && value <= max) {
+        *out = value;
         return 0;
     }
-    if (value.len == 0 || value.len > 18)
-        return -1;
-    for (size_t i = 0; i < value.len; i++) {
-        if (value.data[i] < '0' || value.data[i] > '9')
-            return -1;
-        *out = *out * 10 + (uint64_t)(value.data[i] - '0');
-    }
-    return *out <= max ? 0 : -1;
+    int len = snprintf(sentence, sizeof sentence, "%s: a number from 0 to %llu\n", name, (unsigned long long)max);
+    (void)turbo_request_reply(req, 400, TEXT, sentence, (size_t)len);
+    return -1;
 }
 
-/* A growing text; out of memory shows in data being NULL at the end. */
-typedef struct text_buf {
+/* -- JSON -- */
+
+/* A growing text; once out of memory it takes nothing more. */
+typedef struct text {
     char *data;
     size_t len, cap;
     int failed;
-} text_buf;
+} text;
 
-static void put(text_buf *out, const char *data, size_t len) {
-    if (out->len + len > out->cap) {
+static void put(text *out, const char *data, size_t len) {
+    if (out->cap - out->len < len && !out->failed) {
         size_t cap = (out->len + len) * 2;
-        char *grown = out->failed ? NULL : realloc(out->data, cap);
-        if (grown == NULL) {
-            out->failed = 1;
-            return;
+        char *grown = realloc(out->data, cap);
+        out->failed = grown == NULL;
+        if (grown != NULL) {
+            out->data = grown;
+            out->cap = cap;
         }
-        out->data = grown;
-        out->cap = cap;
     }
+    if (out->failed)
+        return;
     memcpy(out->data + out->len, data, len);
     out->len += len;
 }
 
-static void put_text(text_buf *out, const char *s) { put(out, s, strlen(s)); }
+static void put_text(text *out, const char *s) { put(out, s, strlen(s)); }
 
-/* Bytes as a JSON string; those from 0x80 on are taken as Latin-1, as header fields are in ASGI. */
-static void put_json(text_buf *out, turbo_str s) {
-    char escaped[8];
+/* An ASCII character inside a JSON string (RFC 8259 7). */
+static void put_ascii(text *out, unsigned char c) {
+    static const char special[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
+    const char *found = c == 0 ? NULL : strchr(special, c);
+    char escape[8];
+    if (found != NULL)
+        put(out, (char[]){'\\', letters[found - special]}, 2);
+    else if (c < 0x20)
+        put(out, escape, (size_t)snprintf(escape, sizeof escape, "\\u%04x", c));
+    else
+        put(out, (const char *)&c, 1);
+}
+
+/* Any bytes as a JSON string: each byte from 0x80 on is taken as a character of Latin-1, so that none is lost. */
+static void put_latin1(text *out, turbo_str s) {
+    char escape[8];
     put(out, "\"", 1);
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.data[i];
-        if (c == '"' || c == '\\') {
-            escaped[0] = '\\';
-            escaped[1] = (char)c;
-            put(out, escaped, 2);
-        } else if (c < 0x20 || c >= 0x7f) {
-            put(out, escaped, (size_t)snprintf(escaped, sizeof escaped, "\\u%04x", c));
-        } else {
-            put(out, &s.data[i], 1);
-        }
+        if (c < 0x80)
+            put_ascii(out, c);
+        else
+            put(out, escape, (size_t)snprintf(escape, sizeof escape, "\\u%04x", c));
     }
     put(out, "\"", 1);
 }
 
-static int reply_buf(turbo_request *req, text_buf *out) {
-    int rc = out->failed ? TURBO_EUSER : turbo_request_reply(req, 200, JSON, out->data, out->len);
+/* How many bytes at s begin a UTF-8 character; *whole says whether they are all of it (Unicode 3.9, table 3-7). */
+static size_t utf8_prefix(const unsigned char *s, size_t len, int *whole) {
+    size_t want = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2, n = 1;
+    unsigned char low = 0x80, high = 0xbf; /* of the second byte: no overlong forms, surrogates, or beyond U+10FFFF */
+    *whole = 0;
+    if (s[0] < 0xc2 || s[0] > 0xf4)
+        return 1;
+    if (s[0] == 0xe0)
+        low = 0xa0;
+    else if (s[0] == 0xed)
+        high = 0x9f;
+    else if (s[0] == 0xf0)
+        low = 0x90;
+    else if (s[0] == 0xf4)
+        high = 0x8f;
+    for (; n < want && n < len && s[n] >= low && s[n] <= high; n++) {
+        low = 0x80;
+        high = 0xbf;
+    }
+    *whole = n == want;
+    return n;
+}
+
+/* UTF-8 text as a JSON string; what is no UTF-8 becomes U+FFFD. */
+static void put_utf8(text *out, turbo_str s) {
+    const unsigned char *bytes = (const unsigned char *)s.data;
+    put(out, "\"", 1);
+    for (size_t i = 0, n; i < s.len; i += n) {
+        int whole;
+        n = 1;
+        if (bytes[i] < 0x80) {
+            put_ascii(out, bytes[i]);
+            continue;
+        }
+        n = utf8_prefix(bytes + i, s.len - i, &whole);
+        put(out, whole ? s.data + i : "\xef\xbf\xbd", whole ? n : 3);
+    }
+    put(out, "\"", 1);
+}
+
+static int reply_json(turbo_request *req, text *out) {
+    int rc = out->failed ? TURBO_ENOMEM : turbo_request_reply(req, 200, JSON, out->data, out->len);
     free(out->data);
     return rc;
 }
 
-/* -- handlers -- */
+/* -- handlers that answer at once -- */
 
 static int on_index(turbo_request *req, void *user) {
     (void)user;
-    return text(req, 200, index_text);
+    return turbo_request_reply(req, 200, TEXT, index_text, sizeof index_text - 1);
 }
 
 static int on_ok(turbo_request *req, void *user) {
@@ -118,158 +181,80 @@ static int on_ok(turbo_request *req, void *user) {
     return turbo_request_reply(req, 200, JSON, "{\"ok\":true}", 11);
 }
 
-static void sleep_over(turbo_shard *shard, int status, void *user) {
-    turbo_request *req = user;
-    (void)shard;
-    if (status == 0)
-        on_ok(req, NULL);
-    else
-        text(req, 503, "shutting down\n");
-    turbo_request_release(req);
-}
-
-static int on_sleep(turbo_request *req, void *user) {
-    uint64_t ms;
-    (void)user;
-    if (query_u64(req, "ms", 1, 60000, &ms) < 0)
-        return text(req, 400, "ms: a number up to 60000\n");
-    int rc = turbo_shard_timer(NULL, turbo_request_shard(req), ms, sleep_over, turbo_request_retain(req));
-    if (rc < 0)
-        turbo_request_release(req);
-    return rc;
-}
-
-/* Blocks its shard, as a handler that computes or waits does. */
-static int on_block(turbo_request *req, void *user) {
-    uint64_t ms;
-    (void)user;
-    if (query_u64(req, "ms", 1, 1000, &ms) < 0)
-        return text(req, 400, "ms: a number up to 1000\n");
-    struct timespec time = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
-    nanosleep(&time, NULL);
-    return on_ok(req, NULL);
-}
-
-static int on_spin(turbo_request *req, void *user) {
-    uint64_t us;
-    struct timespec from, now;
-    (void)user;
-    if (query_u64(req, "us", 100, 1000000, &us) < 0)
-        return text(req, 400, "us: a number up to 1000000\n");
-    clock_gettime(CLOCK_MONOTONIC, &from);
-    do
-        clock_gettime(CLOCK_MONOTONIC, &now);
-    while ((uint64_t)((now.tv_sec - from.tv_sec) * 1000000 + (now.tv_nsec - from.tv_nsec) / 1000) < us);
-    return on_ok(req, NULL);
-}
-
 static int on_user(turbo_request *req, void *user) {
-    text_buf out = {0};
+    text out = {0};
     (void)user;
     put_text(&out, "{\"id\":");
-    put_json(&out, turbo_request_param(req, "id"));
+    put_utf8(&out, turbo_request_param(req, "id"));
     put_text(&out, "}");
-    return reply_buf(req, &out);
+    return reply_json(req, &out);
 }
 
 static int on_reflect(turbo_request *req, void *user) {
-    text_buf out = {0};
+    text out = {0};
     (void)user;
     put_text(&out, "{\"method\":");
-    put_json(&out, turbo_request_method(req));
+    put_latin1(&out, turbo_request_method(req));
     put_text(&out, ",\"path\":");
-    put_json(&out, turbo_request_path(req));
+    put_latin1(&out, turbo_request_path(req));
     put_text(&out, ",\"query\":");
-    put_json(&out, turbo_request_query(req));
+    put_latin1(&out, turbo_request_query(req));
     put_text(&out, ",\"headers\":[");
     for (size_t i = 0; i < turbo_request_field_count(req); i++) {
         turbo_str name, value;
         (void)turbo_request_field_at(req, i, &name, &value);
         put_text(&out, i == 0 ? "[" : ",[");
-        put_json(&out, name);
+        put_latin1(&out, name);
         put_text(&out, ",");
-        put_json(&out, value);
+        put_latin1(&out, value);
         put_text(&out, "]");
     }
     put_text(&out, "],\"body\":");
-    put_json(&out, turbo_request_body(req));
+    put_latin1(&out, turbo_request_body(req));
     put_text(&out, "}");
-    return reply_buf(req, &out);
+    return reply_json(req, &out);
 }
-
-static int on_big(turbo_request *req, void *user) {
-    uint64_t bytes;
-    turbo_response *resp;
-    (void)user;
-    if (query_u64(req, "bytes", 1024, BIG_MAX, &bytes) < 0)
-        return text(req, 400, "bytes: a number up to 67108864\n");
-    int rc = turbo_response_new(&resp, 200);
-    if (rc < 0)
-        return rc;
-    (void)turbo_response_field_add(resp, "Content-Type", 12, "application/octet-stream", 24);
-    (void)turbo_response_body_static(resp, zeros, (size_t)bytes);
-    if ((rc = turbo_request_respond(req, resp)) < 0)
-        turbo_response_free(resp);
-    return rc;
-}
-
-/* What is left of a streamed answer. */
-typedef struct stream {
-    uint64_t chunks, bytes;
-} stream;
-
-static void stream_on(turbo_request *req, void *user) {
-    stream *s = user;
-    int rc = 0;
-    while (s->chunks > 0 && (rc = turbo_request_respond_write(req, zeros, (size_t)s->bytes)) == 0)
-        s->chunks--;
-    if (rc == TURBO_EAGAIN)
-        return; /* called again when there is room */
-    free(s);
-    (void)turbo_request_respond_end(req);
-    turbo_request_release(req);
-}
-
-static int on_stream(turbo_request *req, void *user) {
-    uint64_t chunks, bytes;
-    turbo_response *resp = NULL;
-    (void)user;
-    if (query_u64(req, "chunks", 10, 1000000, &chunks) < 0 || query_u64(req, "bytes", 1024, STREAM_PART_MAX, &bytes) < 0)
-        return text(req, 400, "chunks: up to 1000000; bytes: up to 1048576\n");
-    stream *s = malloc(sizeof *s);
-    int rc = s == NULL ? TURBO_ENOMEM : turbo_response_new(&resp, 200);
-    if (rc == 0)
-        rc = turbo_response_field_add(resp, "Content-Type", 12, "application/octet-stream", 24);
-    if (rc == 0)
-        rc = turbo_request_respond_begin(req, resp);
-    if (rc < 0) {
-        turbo_response_free(resp);
-        free(s);
-        return rc;
-    }
-    *s = (stream){chunks, bytes};
-    turbo_request_retain(req);
-    (void)turbo_request_on_writable(req, stream_on, s);
-    stream_on(req, s);
-    return 0;
-}
-
-static int respond_empty(turbo_request *req, int32_t status) { return turbo_request_reply(req, status, NULL, NULL, 0); }
 
 static int on_nothing(turbo_request *req, void *user) {
     (void)user;
-    return respond_empty(req, 204);
+    return turbo_request_reply(req, 204, NULL, NULL, 0);
 }
 
 static int on_cached(turbo_request *req, void *user) {
     (void)user;
-    return respond_empty(req, 304);
+    return turbo_request_reply(req, 304, NULL, NULL, 0);
 }
 
 static int on_fail(turbo_request *req, void *user) {
     (void)req;
     (void)user;
     return TURBO_EUSER;
+}
+
+/* Send a response, or free it. `rc` is the first error of its making. */
+static int send_or_free(turbo_request *req, turbo_response *resp, int rc) {
+    if (rc == 0)
+        rc = turbo_request_respond(req, resp);
+    if (rc < 0)
+        turbo_response_free(resp);
+    return rc;
+}
+
+static int new_response(turbo_response **out, const char *type, size_t len) {
+    int rc = turbo_response_new(out, 200);
+    if (rc == 0 && (rc = turbo_response_field_add(*out, "Content-Type", 12, type, len)) < 0)
+        turbo_response_free(*out);
+    return rc;
+}
+
+static int on_big(turbo_request *req, void *user) {
+    uint64_t bytes = 1024;
+    turbo_response *resp;
+    (void)user;
+    if (read_number(req, "bytes", BIG_MAX, &bytes) < 0)
+        return 0;
+    int rc = new_response(&resp, BYTES, sizeof BYTES - 1);
+    return rc < 0 ? rc : send_or_free(req, resp, turbo_response_body_static(resp, zeros, (size_t)bytes));
 }
 
 static void release_request(void *user) { turbo_request_release(user); }
@@ -279,17 +264,129 @@ static int on_echo(turbo_request *req, void *user) {
     turbo_str type = turbo_request_field(req, "Content-Type"), body = turbo_request_body(req);
     turbo_response *resp;
     (void)user;
-    int rc = turbo_response_new(&resp, 200);
+    int rc = type.data == NULL ? new_response(&resp, BYTES, sizeof BYTES - 1) : new_response(&resp, type.data, type.len);
     if (rc < 0)
         return rc;
-    if (type.data != NULL)
-        rc = turbo_response_field_add(resp, "Content-Type", 12, type.data, type.len);
-    if (rc == 0)
-        rc = turbo_response_body_ref(resp, body.data, body.len, release_request, turbo_request_retain(req));
-    if (rc < 0 || (rc = turbo_request_respond(req, resp)) < 0)
-        turbo_response_free(resp);
+    rc = turbo_response_body_ref(resp, body.data, body.len, release_request, turbo_request_retain(req));
+    return send_or_free(req, resp, rc);
+}
+
+/* -- handlers that keep their shard busy -- */
+
+static uint64_t now_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* Says where it ran. */
+static int reply_place(turbo_request *req) {
+    char body[64];
+    int len = snprintf(body, sizeof body, "{\"shard\":%zu,\"thread\":%ld}", turbo_shard_index(turbo_request_shard(req)),
+                       (long)syscall(SYS_gettid));
+    return turbo_request_reply(req, 200, JSON, body, (size_t)len);
+}
+
+static int on_block(turbo_request *req, void *user) {
+    uint64_t ms = 1;
+    (void)user;
+    if (read_number(req, "ms", 1000, &ms) < 0)
+        return 0;
+    nanosleep(&(struct timespec){(time_t)(ms / 1000), (long)(ms % 1000) * 1000000}, NULL);
+    return reply_place(req);
+}
+
+static int on_spin(turbo_request *req, void *user) {
+    uint64_t us = 100, from = now_us();
+    (void)user;
+    if (read_number(req, "us", 1000000, &us) < 0)
+        return 0;
+    while (now_us() - from < us) {
+    }
+    return reply_place(req);
+}
+
+/* -- handlers that answer later -- */
+
+/* A posted function, and a timer's: it is time, or the shard ends first. */
+static void answer_later(turbo_shard *shard, int status, void *user) {
+    turbo_request *req = user;
+    (void)shard;
+    if (status == 0)
+        (void)on_ok(req, NULL);
+    else
+        (void)turbo_request_reply(req, 503, TEXT, "stopping\n", 9);
+    turbo_request_release(req);
+}
+
+static int on_async(turbo_request *req, void *user) {
+    (void)user;
+    int rc = turbo_shard_post(turbo_request_shard(req), answer_later, turbo_request_retain(req));
+    if (rc < 0)
+        turbo_request_release(req);
     return rc;
 }
+
+static int on_sleep(turbo_request *req, void *user) {
+    uint64_t ms = 1;
+    (void)user;
+    if (read_number(req, "ms", 60000, &ms) < 0)
+        return 0;
+    int rc = turbo_shard_timer(NULL, turbo_request_shard(req), ms, answer_later, turbo_request_retain(req));
+    if (rc < 0)
+        turbo_request_release(req);
+    return rc;
+}
+
+/* -- a streamed answer -- */
+
+/* What is left to write. */
+typedef struct stream {
+    uint64_t chunks, bytes;
+} stream;
+
+static void write_chunks(turbo_request *req, void *user) {
+    stream *left = user;
+    int rc = 0;
+    while (left->chunks > 0 && (rc = turbo_request_respond_write(req, zeros, (size_t)left->bytes)) == 0)
+        left->chunks--;
+    if (rc == TURBO_EAGAIN)
+        return; /* called again when the client has taken some */
+    free(left);
+    (void)turbo_request_respond_end(req);
+    turbo_request_release(req);
+}
+
+static int begin_stream(turbo_request *req, stream *left) {
+    turbo_response *resp;
+    int rc = new_response(&resp, BYTES, sizeof BYTES - 1);
+    if (rc < 0)
+        return rc;
+    if ((rc = turbo_request_respond_begin(req, resp)) < 0) {
+        turbo_response_free(resp);
+        return rc;
+    }
+    turbo_request_retain(req);
+    (void)turbo_request_on_writable(req, write_chunks, left);
+    write_chunks(req, left);
+    return 0;
+}
+
+static int on_stream(turbo_request *req, void *user) {
+    stream left = {10, 1024}, *kept;
+    (void)user;
+    if (read_number(req, "chunks", 1000000, &left.chunks) < 0 || read_number(req, "bytes", BIG_MAX, &left.bytes) < 0)
+        return 0;
+    if ((kept = malloc(sizeof *kept)) == NULL)
+        return TURBO_ENOMEM;
+    *kept = left;
+    int rc = begin_stream(req, kept);
+    if (rc < 0)
+        free(kept);
+    return rc;
+}
+
+/* -- a batch -- */
 
 static void on_batch(turbo_shard *shard, turbo_request *const *reqs, size_t n, void *user) {
     char body[32];
@@ -302,153 +399,181 @@ static void on_batch(turbo_shard *shard, turbo_request *const *reqs, size_t n, v
 
 /* -- set-up -- */
 
-typedef struct demo {
-    const char *host;
-    const char *port;
-    const char *executor; /* of the sync routes */
-    int fd;               /* inherited; -1: none */
-} demo;
+static const struct {
+    const char *method, *pattern;
+    turbo_handler_fn fn;
+    int on_shard; /* whatever --executor says: it answers later, or keeps a thread busy */
+} routes[] = {
+    {"GET", "/", on_index, 0},          {"GET", "/json", on_ok, 0},       {"GET", "/sync", on_ok, 0},
+    {"GET", "/async", on_async, 1},     {"GET", "/sleep", on_sleep, 1},   {"GET", "/users/{id}", on_user, 0},
+    {NULL, "/reflect", on_reflect, 0},  {"GET", "/big", on_big, 0},       {"GET", "/stream", on_stream, 0},
+    {"GET", "/nothing", on_nothing, 0}, {"GET", "/cached", on_cached, 0}, {"GET", "/fail", on_fail, 0},
+    {"GET", "/block", on_block, 1},     {"GET", "/spin", on_spin, 1},
+};
 
-static int add_routes(turbo_server *server, const demo *d) {
-    turbo_route_options *fast, *large;
-    if (turbo_route_options_new(&fast) < 0 || turbo_route_options_new(&large) < 0)
-        return TURBO_ENOMEM;
-    int rc = turbo_route_options_set(fast, "executor", d->executor);
-    (void)turbo_route_options_set_u64(large, "body_max_bytes", 16 << 20);
-#define ROUTE(method, path, options, fn)                                                                               \
-    if (rc == 0)                                                                                                       \
-    rc = turbo_server_route(server, method, path, options, fn, NULL)
-    ROUTE("GET", "/", fast, on_index);
-    ROUTE("GET", "/json", fast, on_ok);
-    ROUTE("GET", "/sync", fast, on_ok);
-    ROUTE("GET", "/async", NULL, on_ok);
-    ROUTE("GET", "/sleep", NULL, on_sleep);
-    ROUTE("GET", "/block", NULL, on_block);
-    ROUTE("GET", "/spin", NULL, on_spin);
-    ROUTE("GET", "/users/{id}", fast, on_user);
-    ROUTE(NULL, "/reflect", fast, on_reflect);
-    ROUTE("GET", "/big", fast, on_big);
-    ROUTE("GET", "/stream", NULL, on_stream);
-    ROUTE("GET", "/nothing", fast, on_nothing);
-    ROUTE("GET", "/cached", fast, on_cached);
-    ROUTE("GET", "/fail", fast, on_fail);
-    ROUTE("POST", "/echo", large, on_echo);
-#undef ROUTE
-    for (int i = 0; rc == 0 && i < 16; i++) { /* sixteen routes alike, to see how they spread over the shards */
-        char path[16];
-        snprintf(path, sizeof path, "/r/%d", i);
-        rc = turbo_server_route(server, "GET", path, NULL, on_ok, NULL);
+static int add_plain_routes(turbo_server *server, const turbo_route_options *sync) {
+    int rc = 0;
+    char pattern[16];
+    for (size_t i = 0; rc == 0 && i < sizeof routes / sizeof routes[0]; i++)
+        rc = turbo_server_route(server, routes[i].method, routes[i].pattern, routes[i].on_shard ? NULL : sync,
+                                routes[i].fn, NULL);
+    for (int i = 0; rc == 0 && i < 16; i++) {
+        snprintf(pattern, sizeof pattern, "/r/%d", i);
+        rc = turbo_server_route(server, "GET", pattern, sync, on_ok, NULL);
     }
+    return rc;
+}
+
+static int add_routes(turbo_server *server, turbo_route_options *sync) {
+    int rc = add_plain_routes(server, sync);
     if (rc == 0)
         rc = turbo_server_route_batch(server, "POST", "/batch", NULL, on_batch, NULL);
     if (rc == 0)
         rc = turbo_server_route_stats(server, "/stats", "/metrics");
-    turbo_route_options_free(fast);
-    turbo_route_options_free(large);
-    return rc;
+    (void)turbo_route_options_set_u64(sync, "body_max_bytes", ECHO_MAX);
+    return rc < 0 ? rc : turbo_server_route(server, "POST", "/echo", sync, on_echo, NULL);
 }
 
-static void usage(void) {
-    puts("usage: demo [--host 127.0.0.1] [--port 8000] [--fd N] [--executor shard|inline] [settings]\n\nsettings:");
+typedef struct arguments {
+    const char *host, *port, *executor, *fd;
+} arguments;
+
+static void print_help(void) {
+    puts("usage: demo [--host 127.0.0.1] [--port 8000] [--fd N] [--executor shard|inline] [setting]...\n\n"
+         "  --host ADDRESS             to listen on; unix:PATH for a unix socket\n"
+         "  --port N                   to listen on; 0 picks a free one\n"
+         "  --fd N                     an inherited socket that listens\n"
+         "  --executor shard|inline    where the sync handlers run\n\n"
+         "Settings, also taken from the environment (TURBO_BATCH_MAX=64):\n");
     for (size_t i = 0; i < turbo_setting_count(); i++) {
-        uint64_t fallback;
-        char flag[64] = "--";
-        (void)turbo_setting_range(i, NULL, NULL, &fallback);
+        uint64_t min, max, usual;
+        char flag[32] = "--";
         snprintf(flag + 2, sizeof flag - 2, "%s", turbo_setting_name(i));
-        for (char *c = flag + 2; *c != '\0'; c++)
-            if (*c == '_')
-                *c = '-';
-        printf("  %-26s %s [%llu %s]\n", flag, turbo_setting_doc(i), (unsigned long long)fallback,
-               turbo_setting_type(i) == TURBO_SETTING_ENUM ? turbo_setting_choices(i) : turbo_setting_unit(i));
+        for (char *c = flag; (c = strchr(c, '_')) != NULL; *c = '-') {
+        }
+        (void)turbo_setting_range(i, &min, &max, &usual);
+        printf("  %-26s %s [", flag, turbo_setting_doc(i));
+        if (turbo_setting_type(i) == TURBO_SETTING_ENUM)
+            printf("%s]\n", turbo_setting_choices(i));
+        else
+            printf("%llu..%llu%s%s; %llu]\n", (unsigned long long)min, (unsigned long long)max,
+                   *turbo_setting_unit(i) ? " " : "", turbo_setting_unit(i), (unsigned long long)usual);
     }
 }
 
-/* @return 0; 1: usage was shown; -1. */
-static int parse_args(demo *d, int argc, char **argv) {
-    for (int i = 1; i < argc; i++) {
+/* @return 0; 1: help was printed; -1. */
+static int read_arguments(arguments *out, int argc, char **argv) {
+    struct {
+        const char *flag, **value;
+    } known[] = {{"--host", &out->host}, {"--port", &out->port}, {"--executor", &out->executor}, {"--fd", &out->fd}};
+    for (int i = 1; i < argc; i += 2) {
         const char **value = NULL;
-        const char *fd = NULL;
         if (strcmp(argv[i], "--help") == 0) {
-            usage();
+            print_help();
             return 1;
         }
-        if (strcmp(argv[i], "--host") == 0)
-            value = &d->host;
-        else if (strcmp(argv[i], "--port") == 0)
-            value = &d->port;
-        else if (strcmp(argv[i], "--executor") == 0)
-            value = &d->executor;
-        else if (strcmp(argv[i], "--fd") == 0)
-            value = &fd;
+        for (size_t k = 0; k < sizeof known / sizeof known[0]; k++)
+            if (strcmp(argv[i], known[k].flag) == 0)
+                value = known[k].value;
         if (value == NULL || i + 1 == argc) {
-            fprintf(stderr, "demo: %s \"%s\"; see --help\n", value == NULL ? "unknown argument" : "no value for", argv[i]);
+            fprintf(stderr, "demo: %s %s; see --help\n", value == NULL ? "unknown argument" : "no value for", argv[i]);
             return -1;
         }
-        *value = argv[++i];
-        if (fd != NULL)
-            d->fd = atoi(fd);
+        *value = argv[i + 1];
     }
     return 0;
 }
 
-static int listen_where(turbo_server *server, const demo *d, char *address, size_t size) {
-    int is_unix = strncmp(d->host, "unix:", 5) == 0;
-    snprintf(address, size, is_unix ? "%s" : strchr(d->host, ':') != NULL ? "[%s]:%s" : "%s:%s", d->host, d->port);
-    return d->fd >= 0 ? turbo_server_listen_fd(server, d->fd) : turbo_server_listen(server, address);
+static int listen_where(turbo_server *server, const arguments *args) {
+    char address[256];
+    if (args->fd != NULL)
+        return turbo_server_listen_fd(server, atoi(args->fd));
+    if (strncmp(args->host, "unix:", 5) == 0)
+        return turbo_server_listen(server, args->host);
+    snprintf(address, sizeof address, strchr(args->host, ':') != NULL ? "[%s]:%s" : "%s:%s", args->host, args->port);
+    return turbo_server_listen(server, address);
 }
 
-/* Says where the server listens once it accepts connections. A signal that comes as soon as that is read must already
- * end the server gracefully: it is held back until turbo_server_run() takes it. */
-static int start_and_wait(turbo_server *server, const demo *d) {
-    char address[300];
-    int rc = listen_where(server, d, address, sizeof address);
+static void print_address(const turbo_server *server, const arguments *args, const turbo_options *options) {
+    uint64_t io_threads = 0;
+    unsigned port = turbo_server_port(server);
+    size_t shards = turbo_server_shard_count(server);
+    (void)turbo_options_get_u64(options, "io_threads", &io_threads);
+    printf("turbo listens on ");
+    if (strncmp(args->host, "unix:", 5) == 0)
+        printf("%s", args->host);
+    else if (port == 0)
+        printf("fd:%s", args->fd);
+    else
+        printf(strchr(args->host, ':') != NULL ? "http://[%s]:%u" : "http://%s:%u",
+               *args->host == '\0' ? "0.0.0.0" : args->host, port);
+    printf(" (%zu shard%s, %llu I/O thread%s)\n", shards, shards == 1 ? "" : "s", (unsigned long long)io_threads,
+           io_threads == 1 ? "" : "s");
+    fflush(stdout);
+}
+
+/* A signal that comes as soon as the line is read must already end the server gracefully: it is held back until
+ * turbo_server_run() takes it. */
+static int serve(turbo_server *server, const arguments *args, const turbo_options *options) {
     sigset_t signals;
-    if (rc < 0)
-        return rc;
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    if ((rc = turbo_server_start(server)) < 0)
+    int rc = turbo_server_start(server);
+    if (rc < 0)
         return rc;
-    if (strncmp(address, "unix:", 5) == 0)
-        printf("%s\n", address);
-    else if (strchr(d->host, ':') != NULL)
-        printf("http://[%s]:%u\n", d->host, (unsigned)turbo_server_port(server));
-    else
-        printf("http://%s:%u\n", d->host, (unsigned)turbo_server_port(server));
-    fflush(stdout);
+    print_address(server, args, options);
     return turbo_server_run(server);
 }
 
-int main(int argc, char **argv) {
-    demo d = {.host = "127.0.0.1", .port = "8000", .executor = "shard", .fd = -1};
-    turbo_options *options;
-    turbo_server *server = NULL;
-    int rc = turbo_options_new(&options);
-    if (rc == 0 && (turbo_options_load_env(options) < 0 || turbo_options_load_args(options, &argc, argv) < 0)) {
-        fprintf(stderr, "demo: %s\n", turbo_options_error(options));
-        return 2;
+static int run(const arguments *args, const turbo_options *options) {
+    turbo_server *server;
+    turbo_route_options *sync = NULL;
+    int rc = turbo_server_new(&server, options);
+    if (rc < 0) {
+        fprintf(stderr, "demo: %s\n", turbo_strerror(rc));
+        return rc;
     }
-    int parsed = parse_args(&d, argc, argv);
-    if (parsed != 0)
-        return parsed < 0 ? 2 : 0;
-    char *region = mmap(NULL, BIG_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (region == MAP_FAILED)
-        return 1;
-    zeros = region;
+    if ((rc = turbo_route_options_new(&sync)) == 0)
+        rc = turbo_route_options_set(sync, "executor", args->executor);
     if (rc == 0)
-        rc = turbo_server_new(&server, options);
+        rc = turbo_server_set_log(server, TURBO_LOG_INFO, NULL, NULL); /* the counts at the end, to standard error */
     if (rc == 0)
-        rc = turbo_server_set_log(server, TURBO_LOG_INFO, NULL, NULL);
+        rc = add_routes(server, sync);
     if (rc == 0)
-        rc = add_routes(server, &d);
+        rc = listen_where(server, args);
     if (rc == 0)
-        rc = start_and_wait(server, &d);
-    if (rc < 0)
-        fprintf(stderr, "demo: %s\n",
-                server != NULL && turbo_server_error(server)[0] != '\0' ? turbo_server_error(server) : turbo_strerror(rc));
+        rc = serve(server, args, options);
+    if (rc < 0) {
+        const char *detail = sync != NULL && *turbo_route_options_error(sync) ? turbo_route_options_error(sync)
+                                                                              : turbo_server_error(server);
+        fprintf(stderr, "demo: %s\n", *detail != '\0' ? detail : turbo_strerror(rc));
+    }
+    turbo_route_options_free(sync);
     turbo_server_release(server);
+    return rc;
+}
+
+int main(int argc, char **argv) {
+    arguments args = {"127.0.0.1", "8000", "shard", NULL};
+    turbo_options *options;
+    if (turbo_options_new(&options) < 0)
+        return 1;
+    int rc = turbo_options_load_env(options);
+    if (rc == 0)
+        rc = turbo_options_load_args(options, &argc, argv);
+    if (rc < 0)
+        fprintf(stderr, "demo: %s\n", turbo_options_error(options));
+    else
+        rc = read_arguments(&args, argc, argv);
+    if (rc == 0) {
+        void *region = mmap(NULL, BIG_MAX, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        zeros = region;
+        rc = region == MAP_FAILED ? -1 : run(&args, options);
+        turbo_options_free(options);
+        return rc < 0 ? 1 : 0;
+    }
     turbo_options_free(options);
-    return rc < 0;
+    return rc < 0 ? 2 : 0;
 }

@@ -50,7 +50,8 @@ static void leave_shard(turbo_request *req) {
             turbo__mailbox_poke(&shard->box);
         return;
     }
-    turbo__gate_leave(&shard->gate);
+    if (turbo__gate_leave(&shard->gate) && !shard->polling)
+        turbo__mailbox_poke(&shard->box); /* the host answers between two polls: a request waits for the place */
     if (shard->in_batch)
         req->answered_in_batch = 1; /* the clock is read once a batch */
     else
@@ -121,13 +122,13 @@ int turbo__answer_status(turbo_request *req, int32_t status) {
     return 0;
 }
 
-void turbo__answer_failed(turbo_request *req) {
-    if (turbo__answer_status(req, 500) == 0 ||
-        atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__BEGUN)
-        return;
+int turbo_request_fail(turbo_request *req) {
+    if (turbo__answer_status(req, 500) == 0)
+        return 0;
+    if (atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__BEGUN)
+        return TURBO_ESTATE;
     req->failed = 1; /* read by the I/O loop behind ENDED, which the claim publishes */
-    if (turbo__request_claim(req, TURBO__BEGUN, TURBO__ENDED) == 0)
-        finish(req);
+    return turbo_request_respond_end(req);
 }
 
 /* -- streamed answers -- */

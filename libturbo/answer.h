@@ -7,7 +7,4 @@
 /** Answer with a status and its reason phrase as text. @return 0; TURBO_ESTATE when there is an answer already. */
 int turbo__answer_status(turbo_request *req, int32_t status);
 
-/** A handler failed: 500, or the end of the connection when the answer has begun. Nothing when it has ended. */
-void turbo__answer_failed(turbo_request *req);
-
 #endif

@@ -22,9 +22,10 @@ void turbo__gate_enter(turbo__gate *gate, size_t n) {
     publish(gate);
 }
 
-void turbo__gate_leave(turbo__gate *gate) {
+int turbo__gate_leave(turbo__gate *gate) {
     gate->left_here++;
     publish(gate);
+    return atomic_load_explicit(&gate->waiting, memory_order_relaxed) != 0 && atomic_exchange(&gate->waiting, 0) != 0;
 }
 
 int turbo__gate_leave_elsewhere(turbo__gate *gate) {

@@ -28,10 +28,10 @@ size_t turbo__gate_room(turbo__gate *gate);
 /** Let n in; n <= room. Thread: the shard. */
 void turbo__gate_enter(turbo__gate *gate, size_t n);
 
-/** One leaves, on the shard's thread. */
-void turbo__gate_leave(turbo__gate *gate);
+/** One leaves, on the shard's thread. @return 1: requests waited for it. */
+int turbo__gate_leave(turbo__gate *gate);
 
-/** One leaves, on any other thread. @return 1: the shard waits for it and has to be woken. */
+/** One leaves, on any other thread. @return 1: requests waited for it, and the shard has to be woken. */
 int turbo__gate_leave_elsewhere(turbo__gate *gate);
 
 /** The shard is going to sleep with requests before a full gate. @return 1 when there is room after all. */

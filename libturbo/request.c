@@ -392,6 +392,10 @@ int turbo_request_cancelled(const turbo_request *req) {
     return atomic_load_explicit(&req->cancelled, memory_order_relaxed) != 0;
 }
 
+void turbo_request_data_set(turbo_request *req, void *data) { req->data = data; }
+
+void *turbo_request_data(const turbo_request *req) { return req->data; }
+
 int turbo_request_on_gone(turbo_request *req, turbo_request_fn fn, void *user) {
     if (req->shard == NULL || atomic_load_explicit(&req->state, memory_order_relaxed) == TURBO__ENDED)
         return TURBO_ESTATE;

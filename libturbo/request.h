@@ -111,6 +111,7 @@ struct turbo_request {
     uint64_t resp_length;
     turbo_request_fn writable_fn, gone_fn;
     void *writable_user, *gone_user;
+    void *data;         /* turbo_request_data()  */
     turbo_done_fn done; /* without a connection */
     void *done_user;
 

@@ -388,7 +388,7 @@ int turbo_server_wait(turbo_server *server) {
 static int open_all(turbo_server *server) {
     int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < server->shard_count; i++)
-        rc = turbo__shard_open(server->shards[i], server, i);
+        rc = turbo__shard_open(server->shards[i], server);
     for (uint32_t i = 0; rc == 0 && i < server->io_count; i++)
         rc = turbo__io_open(server->ios[i], server, i, server->settings.io_threads == 0 ? server->shards[i] : NULL);
     for (size_t i = 0; rc == 0 && i < server->io_count; i++)

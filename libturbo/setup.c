@@ -28,9 +28,11 @@ static int make_members(turbo_server *server) {
     server->ios = turbo__calloc(server->io_count, sizeof *server->ios);
     if (server->shards == NULL || server->ios == NULL)
         return TURBO_ENOMEM;
-    for (size_t i = 0; i < server->shard_count; i++)
+    for (uint32_t i = 0; i < server->shard_count; i++) {
         if ((server->shards[i] = turbo__calloc(1, sizeof(turbo_shard))) == NULL)
             return TURBO_ENOMEM;
+        server->shards[i]->index = i;
+    }
     for (size_t i = 0; i < server->io_count; i++)
         if ((server->ios[i] = turbo__calloc(1, sizeof(turbo__io))) == NULL)
             return TURBO_ENOMEM;

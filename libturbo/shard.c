@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "answer.h"
 #include "clock.h"
 #include "io.h"
 #include "mem.h"
@@ -277,7 +276,7 @@ void turbo_request_run(turbo_request *req) {
     if (route->batch_fn != NULL)
         route->batch_fn(req->shard, &req, 1, route->user);
     else if (route->handler == NULL || route->handler(req, route->user) < 0)
-        turbo__answer_failed(req);
+        (void)turbo_request_fail(req);
     turbo_request_release(req);
 }
 
@@ -287,13 +286,13 @@ void turbo_shard_run(turbo_shard *shard, turbo_request *const *reqs, size_t n) {
         const turbo__route *route = reqs[i]->route;
         if (route->batch_fn == NULL) {
             if (route->handler == NULL || route->handler(reqs[i], route->user) < 0)
-                turbo__answer_failed(reqs[i]);
+                (void)turbo_request_fail(reqs[i]);
             continue;
         }
         if (now == 0)
             now = turbo__clock_ns();
         if (turbo__batcher_add(&shard->batcher, shard, reqs[i], now) < 0)
-            turbo__answer_failed(reqs[i]);
+            (void)turbo_request_fail(reqs[i]);
     }
 }
 
@@ -502,10 +501,9 @@ static int open_loop(turbo_shard *shard) {
     return turbo__loop_join(shard->loop, &shard->member);
 }
 
-int turbo__shard_open(turbo_shard *shard, turbo_server *server, uint32_t index) {
+int turbo__shard_open(turbo_shard *shard, turbo_server *server) {
     int rc;
     shard->server = server;
-    shard->index = index;
     shard->ops = server->executor;
     shard->self = server->executor_self;
     shard->driven = (shard->ops.flags & TURBO_EXECUTOR_DRIVEN) != 0;

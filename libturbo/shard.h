@@ -63,8 +63,8 @@ struct turbo_shard {
     _Atomic uint64_t latency[TURBO_STATS_LATENCY_BUCKETS]; /* any thread             */
 };
 
-/** Set up a shard; its thread is not started. @return 0; TURBO_ENOMEM; TURBO_EMFILE; TURBO_ESYS. */
-int turbo__shard_open(turbo_shard *shard, turbo_server *server, uint32_t index);
+/** Set up a shard, whose index is set; its thread is not started. @return 0; TURBO_ENOMEM; TURBO_EMFILE; TURBO_ESYS. */
+int turbo__shard_open(turbo_shard *shard, turbo_server *server);
 
 /** Run start_shard on the calling thread, which becomes the shard's. @return what it returned. */
 int turbo__shard_begin(turbo_shard *shard);

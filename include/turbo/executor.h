@@ -222,8 +222,8 @@ TURBO_API int turbo_shard_timer(turbo_timer **out, turbo_shard *shard, uint64_t 
 TURBO_API void turbo_timer_cancel(turbo_timer *timer);
 
 /**
- * For a driven shard: the file descriptor that becomes readable when turbo_shard_poll() has something to do. The
- * host never reads from it.
+ * For a driven shard: the file descriptor that becomes readable when turbo_shard_poll() has something to do, also when
+ * an answer made between two polls lets a request in that waited for inflight_max. The host never reads from it.
  *
  * @param shard  not NULL.
  * @return the descriptor; TURBO_ESTATE when the shard is not driven or the server not started.

@@ -314,6 +314,30 @@ TURBO_API int turbo_request_cancelled(const turbo_request *req);
 TURBO_API int turbo_request_on_gone(turbo_request *req, turbo_request_fn fn, void *user);
 
 /**
+ * Keep a pointer with a request, for whoever runs it: an executor finds its own state by it when an event comes.
+ *
+ * @param req   not NULL.
+ * @param data  any.
+ *
+ * Owns: data stays the caller's.
+ * Thread: shard.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API void turbo_request_data_set(turbo_request *req, void *data);
+
+/**
+ * The pointer kept by turbo_request_data_set().
+ *
+ * @param req  not NULL.
+ * @return the pointer; NULL at first.
+ *
+ * Owns: nothing.
+ * Thread: shard.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API void *turbo_request_data(const turbo_request *req);
+
+/**
  * Take a reference.
  *
  * @param req  not NULL.

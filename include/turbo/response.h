@@ -243,6 +243,19 @@ TURBO_API int turbo_request_respond_write(turbo_request *req, const void *data, 
 TURBO_API int turbo_request_respond_end(turbo_request *req);
 
 /**
+ * Say that the handler has failed after it returned: what a negative return does. Without an answer the request is
+ * answered 500; an answer that has begun is cut off, so that the client does not take it for whole.
+ *
+ * @param req  not NULL.
+ * @return 0, also when the client has gone; TURBO_ESTATE when the answer is complete.
+ *
+ * Owns: on 0 the library drops its own reference to the request.
+ * Thread: any, one at a time for one request.   Blocks: no.   Reenter: allowed inside any callback.
+ * Since: 0.1
+ */
+TURBO_API int turbo_request_fail(turbo_request *req);
+
+/**
  * Be told when a streamed answer that got TURBO_EAGAIN may go on. Called on the request's shard, or on the I/O loop
  * for executor `inline`, once for each TURBO_EAGAIN; also when the client has gone, where the next write tells.
  *

@@ -21,7 +21,7 @@ class Demo:
     def __init__(self, *flags):
         self.process = subprocess.Popen([DEMO, "--port", "0", *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         line = self.process.stdout.readline().decode()
-        self.port = int(re.search(r":(\d+)\s*$", line).group(1))
+        self.port = int(re.search(r"http://\S+:(\d+)", line).group(1))
 
     def request(self, method, target, body=None, headers=None):
         conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
