@@ -29,8 +29,9 @@ run-c: build
 	build/examples/demo --host 127.0.0.1 --port 8000
 
 run: build
-	@if [ -d bindings/python/src ] && sh scripts/venv.sh; then \
-	  exec build/venv/bin/python examples/demo.py --host 127.0.0.1 --port 8000; fi
+	@sh scripts/venv.sh
+	@echo "libturbo: Python demo, http://127.0.0.1:8000/async (Ctrl-C ends it)"
+	@exec build/venv/bin/python examples/demo.py --host 127.0.0.1 --port 8000
 
 test:
 	@sh scripts/deps.sh build test

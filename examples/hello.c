@@ -8,18 +8,17 @@ static int hello(turbo_request *req, void *user) {
 }
 
 int main(int argc, char **argv) {
-    turbo_server *server;
+    const char *address = argc > 1 ? argv[1] : "127.0.0.1:8000";
+    turbo_server *server = NULL;
     int rc = turbo_server_new(&server, NULL);
     if (rc == 0)
         rc = turbo_server_route(server, "GET", "/", NULL, hello, NULL);
     if (rc == 0)
-        rc = turbo_server_listen(server, argc > 1 ? argv[1] : "127.0.0.1:8000");
-    if (rc == 0) {
-        printf("http://127.0.0.1:%d/\n", turbo_server_port(server));
-        fflush(stdout);
+        rc = turbo_server_listen(server, address);
+    if (rc == 0)
         rc = turbo_server_run(server); /* until SIGINT or SIGTERM */
-    }
     if (rc < 0)
-        fprintf(stderr, "hello: %s\n", turbo_strerror(rc));
+        fprintf(stderr, "hello: %s: %s\n", address, turbo_strerror(rc));
+    turbo_server_release(server);
     return rc < 0;
 }

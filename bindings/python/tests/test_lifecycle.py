@@ -1,0 +1,348 @@
+"""Start, stop, signals, and the end of the interpreter."""
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, Dict, List
+
+import pytest
+import turbo
+from conftest import Client, Serve, read_answer
+from test_streaming import wait_until
+
+
+def hello() -> turbo.App:
+    app = turbo.App()
+
+    @app.get("/")
+    async def handler(request: turbo.Request) -> bytes:
+        await asyncio.sleep(0)
+        return b"hello"
+
+    @app.get("/slow")
+    async def slow(request: turbo.Request) -> bytes:
+        await asyncio.sleep(0.3)
+        return b"slow"
+
+    @app.get("/never")
+    async def never(request: turbo.Request) -> bytes:
+        await asyncio.sleep(60)
+        return b"never"
+
+    return app
+
+
+def test_start_and_stop_again_and_again() -> None:
+    app = hello()
+    before = threading.active_count()
+    for _ in range(5):
+        with app.start(port=0) as same:
+            assert same is app and Client(app).get("/").body == b"hello"
+        assert threading.active_count() == before
+
+
+def test_what_needs_a_running_server() -> None:
+    app = hello()
+    for read in (lambda: app.port, lambda: app.shards, lambda: app.stats()):
+        with pytest.raises(RuntimeError, match="not been started"):
+            read()
+    app.stop()
+
+
+def test_a_second_start_is_refused(serve: Serve) -> None:
+    client = serve(hello())
+    with pytest.raises(RuntimeError, match="runs already"):
+        client.app.start(port=0)
+    assert client.get("/").status == 200
+
+
+def test_several_apps_side_by_side(serve: Serve) -> None:
+    clients = [serve(hello()) for _ in range(3)]
+    assert [client.get("/").status for client in clients] == [200] * 3
+
+
+def test_stop_answers_what_was_taken(serve: Serve) -> None:
+    client = serve(hello())
+    sockets = [client.socket() for _ in range(8)]
+    for s in sockets:
+        s.sendall(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+    wait_until(lambda: client.app.shards[0].inflight == 8)
+    client.app.stop()
+    for s in sockets:
+        answer = read_answer(s)
+        s.close()
+        assert answer.endswith(b"slow") and b"Connection: close" in answer
+    stats = client.app.stats()
+    assert stats["taken"] == stats["answered"] == 8
+
+
+def test_drain_timeout_cancels_what_is_left(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    app, ends = hello(), []
+
+    @app.get("/stubborn")
+    async def stubborn(request: turbo.Request) -> bytes:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ends.append(asyncio.current_task() is not None)
+        return b""
+
+    caplog.set_level("INFO", logger="turbo")
+    client = serve(app, drain_timeout_ms=100)
+    with client.socket() as s:
+        s.sendall(b"GET /stubborn HTTP/1.1\r\nHost: h\r\n\r\n")
+        wait_until(lambda: client.app.shards[0].inflight == 1)
+        begin = time.monotonic()
+        client.app.stop()
+        assert time.monotonic() - begin < 3
+    assert ends == [True] and client.app.stats()["abandoned"] == 1
+    assert "1 abandoned" in caplog.text
+
+
+def test_stop_from_a_handler(serve: Serve) -> None:
+    app = hello()
+
+    @app.get("/stop")
+    def stop(request: turbo.Request) -> bytes:
+        app.stop()
+        return b"stopping"
+
+    client = serve(app)
+    assert client.get("/stop").body == b"stopping"
+    wait_until(lambda: client.app.shards[0].closed)
+    app.stop()
+    with pytest.raises(OSError):
+        client.get("/")
+
+
+def test_stop_without_waiting(serve: Serve) -> None:
+    client = serve(hello())
+    client.app.stop(wait=False)
+    wait_until(lambda: client.app.shards[0].closed)
+
+
+def test_background_tasks_are_cancelled_at_the_end() -> None:
+    app, seen = hello(), []
+
+    @app.get("/spawn")
+    async def spawn(request: turbo.Request) -> bytes:
+        async def forever() -> None:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+                raise
+
+        request.shard.state["task"] = asyncio.ensure_future(forever())
+        return b""
+
+    with app.start(port=0):
+        assert Client(app).get("/spawn").status == 200
+        wait_until(lambda: True)
+    assert seen == ["cancelled"]
+
+
+def test_an_app_that_was_stopped_is_freed() -> None:
+    import weakref
+
+    app = hello()
+    with app.start(port=0):
+        Client(app).get("/")
+    reference = weakref.ref(app)
+    del app
+    gc.collect()
+    assert reference() is None
+
+
+def test_objects_do_not_pile_up(serve: Serve, task_name: str) -> None:
+    client = serve(hello(), task=task_name)
+
+    def load(count: int) -> int:
+        with client.socket() as s:
+            for _ in range(count // 50):
+                s.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 50)
+                left = 50
+                while left:
+                    left -= s.recv(65536).count(b"HTTP/1.1 ")
+        gc.collect()
+        return len(gc.get_objects())
+
+    load(500)
+    before = load(50)
+    assert abs(load(2000) - before) < 50
+
+
+def test_stats(serve: Serve) -> None:
+    app = hello()
+    app.route_stats("/stats", "/metrics")
+    client = serve(app)
+    client.get("/")
+    assert client.app.stats()["answered"] == 1
+    shard = client.app.shards[0].stats()
+    assert shard["requests"] == shard["batches"] == shard["batch_sizes"][0] == 1 and sum(shard["latency"]) == 1
+    assert client.get("/stats").body.startswith(b"{") and b"turbo_" in client.get("/metrics").body
+
+
+PROGRAM = """
+import asyncio, sys, turbo
+app = turbo.App()
+
+@app.get("/")
+async def hello(request):
+    return b"hello"
+
+@app.get("/slow")
+async def slow(request):
+    await asyncio.sleep(float(request.query.get("s", "0.5")))
+    return b"slow"
+
+{body}
+"""
+
+
+class Program:
+    """A Python process with a server; its first line of output says where."""
+
+    def __init__(self, body: str = 'app.run(port=0, **eval(sys.argv[1]))', settings: str = "{}", **env: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM.format(body=body), settings],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **env},
+        )
+        assert self.process.stdout is not None
+        self.line = self.process.stdout.readline().decode()
+        self.port = int(self.line.split("http://127.0.0.1:")[1].split()[0]) if "http://" in self.line else 0
+
+    def end(self, timeout: float = 10) -> "tuple[int, str]":
+        _, errors = self.process.communicate(timeout=timeout)
+        return self.process.returncode, errors.decode()
+
+    def __enter__(self) -> "Program":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_signal_answers_what_was_taken_and_ends(number: int, shards: int) -> None:
+    import socket
+
+    with Program(settings=f"dict(shards={shards})", PYTHONDEVMODE="1") as program:
+        assert program.line.startswith("turbo listens on http://127.0.0.1:")
+        with socket.create_connection(("127.0.0.1", program.port), 10) as s:
+            s.sendall(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+            time.sleep(0.2)
+            program.process.send_signal(number)
+            assert read_answer(s).endswith(b"slow")
+        assert program.end() == (0, "")
+
+
+def test_a_second_signal_ends_the_drain() -> None:
+    import socket
+
+    with Program() as program:
+        with socket.create_connection(("127.0.0.1", program.port), 10) as s:
+            s.sendall(b"GET /slow?s=60 HTTP/1.1\r\nHost: h\r\n\r\n")
+            time.sleep(0.2)
+            program.process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+            assert program.process.poll() is None
+            program.process.send_signal(signal.SIGTERM)
+            code, errors = program.end()
+    assert code == 0 and "stopping at once" in errors and "1 abandoned" in errors
+
+
+def test_former_signal_handlers_are_put_back() -> None:
+    body = """
+import os, signal, threading
+before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+def later():
+    import time
+    time.sleep(0.3)
+    app.stop()
+threading.Thread(target=later).start()
+app.run(port=0)
+assert before == (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT))
+assert signal.set_wakeup_fd(-1) == -1
+print("ended", flush=True)
+"""
+    with Program(body) as program:
+        assert program.end() == (0, "")
+
+
+def test_run_outside_the_main_thread() -> None:
+    body = """
+import threading, time
+thread = threading.Thread(target=app.run, kwargs={"port": 0})
+thread.start()
+time.sleep(0.3)
+app.stop()
+thread.join()
+"""
+    with Program(body, PYTHONDEVMODE="1") as program:
+        assert program.port > 0 and program.end() == (0, "")
+
+
+@pytest.mark.parametrize("ending", ["", "raise SystemExit(3)", "raise RuntimeError('on purpose')"])
+def test_an_interpreter_that_ends_stops_the_server_first(ending: str) -> None:
+    body = f"""
+import http.client
+app.start(port=0, shards=2)
+connection = http.client.HTTPConnection("127.0.0.1", app.port)
+connection.request("GET", "/")
+print(connection.getresponse().read(), flush=True)
+connection.close()
+{ending}
+"""
+    with Program(body, PYTHONDEVMODE="1") as program:
+        assert program.line == "b'hello'\n"
+        code, errors = program.end()
+    assert code == {"": 0, "raise SystemExit(3)": 3}.get(ending, 1)
+    assert ("on purpose" in errors) if "Runtime" in ending else errors == ""
+
+
+def test_settings_errors_of_run_leave_nothing_behind() -> None:
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="batch_max"):
+        hello().run(port=0, batch_max=0)
+    assert threading.active_count() == before
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_unix_socket_line(tmp_path: Any) -> None:
+    path = str(tmp_path / "socket")
+    with Program(settings=f"dict(unix={path!r})") as program:
+        assert f"unix:{path}" in program.line
+        program.process.terminate()
+        assert program.end() == (0, "")
+    assert not os.path.exists(path)
+
+
+def test_load_under_devmode_and_debug_loops() -> None:
+    import socket
+
+    with Program(settings="dict(loop='asyncio')", PYTHONDEVMODE="1", PYTHONASYNCIODEBUG="1") as program:
+        results: Dict[int, int] = {}
+
+        def client(index: int) -> None:
+            with socket.create_connection(("127.0.0.1", program.port), 10) as s:
+                s.sendall((b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" + b"GET /slow?s=0.001 HTTP/1.1\r\nHost: h\r\n\r\n") * 50)
+                s.shutdown(1)
+                results[index] = read_answer(s).count(b"200 OK")
+
+        threads: List[threading.Thread] = [threading.Thread(target=client, args=(i,)) for i in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        program.process.terminate()
+        assert program.end() == (0, "") and set(results.values()) == {100}

@@ -1,0 +1,39 @@
+#!/bin/sh
+# The Python environment build/venv with the package turbo in it, built against the library in build/stage. Does only
+# what has changed since the last time. usage: venv.sh [test]
+set -eu
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+mkdir -p build
+
+# Newer than its stamp? usage: changed STAMP PATH ...
+changed() {
+  stamp=$1
+  shift
+  [ ! -e "$stamp" ] || [ -n "$(find "$@" -newer "$stamp" -type f ! -path '*/__pycache__/*' ! -path '*/.pytest_cache/*' ! -path '*/tests/*' 2>/dev/null | head -n 1)" ]
+}
+
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
+  echo "libturbo: $python is missing or older than Python 3.9; set PYTHON=" >&2
+  exit 1
+fi
+if [ ! -x build/venv/bin/python ]; then
+  echo "libturbo: making build/venv"
+  "$python" -m venv build/venv
+  build/venv/bin/pip install -q --disable-pip-version-check --upgrade pip
+fi
+if changed build/stage.stamp build/release/libturbo/libturbo.so.0.1.0 include; then
+  cmake --install build/release --prefix "$PWD/build/stage" >build/stage.log
+  touch build/stage.stamp
+fi
+if changed build/turbo-python.stamp bindings/python/src bindings/python/pyproject.toml bindings/python/CMakeLists.txt build/stage/include; then
+  echo "libturbo: building the package turbo"
+  TURBO_PREFIX=$PWD/build/stage build/venv/bin/pip install -q --disable-pip-version-check "./bindings/python"
+  build/venv/bin/pip install -q --disable-pip-version-check uvloop orjson
+  touch build/turbo-python.stamp
+fi
+if [ "${1:-}" = test ] && [ ! -e build/venv-test.stamp ]; then
+  echo "libturbo: installing test packages"
+  build/venv/bin/pip install -q --disable-pip-version-check pytest httpx aiohttp anyio cffi setuptools
+  touch build/venv-test.stamp
+fi
