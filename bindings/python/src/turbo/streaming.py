@@ -33,7 +33,7 @@ async def pump(request: Request, content: Content) -> None:
     Generators are closed at the end, however it comes: they may hold files.
     """
     try:
-        if hasattr(content, "__aiter__"):
+        if isinstance(content, AsyncIterable):
             await _pump_async(request, content)
         else:
             await _pump_sync(request, content)

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Install into a clean prefix, then build and run a program through pkg-config and the CMake package, shared and
+# static each. usage: run.sh BUILD_DIR
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+work=$1/package-test
+rm -rf "$work"
+mkdir -p "$work/cmake"
+prefix=$work/prefix
+cmake --install "$1" --prefix "$prefix" >/dev/null
+pc=$(dirname "$(find "$prefix" -name turbo.pc)")
+lib=$(dirname "$pc")
+export PKG_CONFIG_PATH="$pc"
+
+cc "$here/get.c" $(pkg-config --cflags --libs turbo) -o "$work/pc-shared"
+LD_LIBRARY_PATH=$lib "$work/pc-shared"
+echo "pkg-config, shared: ok"
+if LD_LIBRARY_PATH=$lib ldd "$work/pc-shared" | grep -q "$lib/libturbo.so.0"; then :; else echo "not linked to the installed library" >&2; exit 1; fi
+
+cc "$here/get.c" $(pkg-config --cflags turbo) -Wl,-Bstatic -L"$lib" -lturbo -Wl,-Bdynamic \
+  $(pkg-config --static --libs turbo | sed 's/-lturbo//') -o "$work/pc-static"
+"$work/pc-static"
+if ldd "$work/pc-static" | grep -qE 'libturbo|mimalloc'; then echo "static program needs libturbo.so or mimalloc" >&2; exit 1; fi
+echo "pkg-config, static: ok"
+
+cp "$here/CMakeLists.txt.in" "$work/cmake/CMakeLists.txt"
+cp "$here/get.c" "$work/cmake/"
+cmake -S "$work/cmake" -B "$work/cmake/build" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
+cmake --build "$work/cmake/build" >/dev/null
+"$work/cmake/build/shared"
+"$work/cmake/build/static"
+echo "CMake package, shared and static: ok"
