@@ -257,11 +257,11 @@ static PyObject *fields_repr(FieldsObject *self) {
 
 static PyMethodDef fields_methods[] = {
     {"get", (PyCFunction)(void (*)(void))fields_get, METH_FASTCALL,
-     "get(name, default=None)\n--\n\nThe first value of a name, or default."},
-    {"getall", (PyCFunction)fields_getall, METH_O, "getall(name)\n--\n\nA list of all values of a name, in order; empty when there is none."},
-    {"items", (PyCFunction)fields_items, METH_NOARGS, "items()\n--\n\nA list of (name, value), in order, repeats included."},
-    {"keys", (PyCFunction)fields_keys, METH_NOARGS, "keys()\n--\n\nA list of the names as they were sent, in order, repeats included."},
-    {"values", (PyCFunction)fields_values, METH_NOARGS, "values()\n--\n\nA list of the values, in order."},
+     "get($self, name, default=None, /)\n--\n\nThe first value of a name, or default."},
+    {"getall", (PyCFunction)fields_getall, METH_O, "getall($self, name, /)\n--\n\nA list of all values of a name, in order; empty when there is none."},
+    {"items", (PyCFunction)fields_items, METH_NOARGS, "items($self, /)\n--\n\nA list of (name, value), in order, repeats included."},
+    {"keys", (PyCFunction)fields_keys, METH_NOARGS, "keys($self, /)\n--\n\nA list of the names as they were sent, in order, repeats included."},
+    {"values", (PyCFunction)fields_values, METH_NOARGS, "values($self, /)\n--\n\nA list of the values, in order."},
     {NULL, NULL, 0, NULL},
 };
 

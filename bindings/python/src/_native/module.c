@@ -45,11 +45,11 @@ static PyObject *module_json_encode(PyObject *module, PyObject *value) {
 }
 
 static PyMethodDef module_methods[] = {
-    {"settings", module_settings, METH_NOARGS, "settings()\n--\n\nThe table of settings: a tuple of turbo.Setting."},
+    {"settings", module_settings, METH_NOARGS, "settings($module, /)\n--\n\nThe table of settings: a tuple of turbo.Setting."},
     {"set_hooks", (PyCFunction)(void (*)(void))module_set_hooks, METH_VARARGS | METH_KEYWORDS,
-     "set_hooks(**hooks)\n--\n\nThe parts that are written in Python; turbo/__init__.py gives them."},
+     "set_hooks($module, **hooks)\n--\n\nThe parts that are written in Python; turbo/__init__.py gives them."},
     {"json_encode", module_json_encode, METH_O,
-     "json_encode(value)\n--\n\nAs answers that are dicts and lists are encoded: bytes."},
+     "json_encode($module, value, /)\n--\n\nAs answers that are dicts and lists are encoded: bytes."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -247,7 +247,7 @@ static PyObject *request_repr(RequestObject *self) {
 
 static PyMethodDef request_methods[] = {
     {"json", (PyCFunction)request_json, METH_NOARGS,
-     "json()\n--\n\nThe body, parsed as JSON. Malformed JSON raises turbo.HTTPError, which is answered 400."},
+     "json($self, /)\n--\n\nThe body, parsed as JSON. Malformed JSON raises turbo.HTTPError, which is answered 400."},
     {"_write", (PyCFunction)turbopy_stream_write, METH_O, NULL},
     {"_writable", (PyCFunction)turbopy_stream_writable, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -337,21 +337,21 @@ static PyObject *server_log_fd(ServerObject *self, void *unused) {
 }
 
 static PyMethodDef server_methods[] = {
-    {"listen", (PyCFunction)server_listen, METH_O, "listen(address)\n--\n\nBind \"host:port\" or \"unix:/path\"."},
-    {"listen_fd", (PyCFunction)server_listen_fd, METH_O, "listen_fd(fd)\n--\n\nUse a listening socket; takes the descriptor."},
+    {"listen", (PyCFunction)server_listen, METH_O, "listen($self, address, /)\n--\n\nBind \"host:port\" or \"unix:/path\"."},
+    {"listen_fd", (PyCFunction)server_listen_fd, METH_O, "listen_fd($self, fd, /)\n--\n\nUse a listening socket; takes the descriptor."},
     {"route", (PyCFunction)server_route, METH_VARARGS,
-     "route(method, pattern, handler, is_async, is_batch, content_type, options)\n--\n\nRegister a handler."},
+     "route($self, method, pattern, handler, is_async, is_batch, content_type, options, /)\n--\n\nRegister a handler."},
     {"route_stats", (PyCFunction)server_route_stats, METH_VARARGS,
-     "route_stats(json_path, metrics_path)\n--\n\nServe the counters."},
-    {"start", (PyCFunction)server_start, METH_NOARGS, "start()\n--\n\nStart the threads and accept."},
-    {"stop", (PyCFunction)server_stop, METH_NOARGS, "stop()\n--\n\nBegin to stop. Any thread; does not wait."},
-    {"abort", (PyCFunction)server_abort, METH_NOARGS, "abort()\n--\n\nEnd a drain now. Any thread; does not wait."},
-    {"wait", (PyCFunction)server_wait, METH_NOARGS, "wait()\n--\n\nWait until the server has stopped."},
-    {"stats", (PyCFunction)server_stats, METH_NOARGS, "stats()\n--\n\nThe counters: a dict. Any thread."},
+     "route_stats($self, json_path, metrics_path, /)\n--\n\nServe the counters."},
+    {"start", (PyCFunction)server_start, METH_NOARGS, "start($self, /)\n--\n\nStart the threads and accept."},
+    {"stop", (PyCFunction)server_stop, METH_NOARGS, "stop($self, /)\n--\n\nBegin to stop. Any thread; does not wait."},
+    {"abort", (PyCFunction)server_abort, METH_NOARGS, "abort($self, /)\n--\n\nEnd a drain now. Any thread; does not wait."},
+    {"wait", (PyCFunction)server_wait, METH_NOARGS, "wait($self, /)\n--\n\nWait until the server has stopped."},
+    {"stats", (PyCFunction)server_stats, METH_NOARGS, "stats($self, /)\n--\n\nThe counters: a dict. Any thread."},
     {"stats_text", (PyCFunction)server_stats_text, METH_VARARGS,
-     "stats_text(prometheus=False)\n--\n\nThe counters as JSON or as Prometheus text. Any thread."},
+     "stats_text($self, prometheus=False, /)\n--\n\nThe counters as JSON or as Prometheus text. Any thread."},
     {"take_logs", (PyCFunction)server_take_logs, METH_NOARGS,
-     "take_logs()\n--\n\nMessages of the library: a list of (level, text), level 1 (error) to 4 (debug)."},
+     "take_logs($self, /)\n--\n\nMessages of the library: a list of (level, text), level 1 (error) to 4 (debug)."},
     {NULL, NULL, 0, NULL},
 };
 

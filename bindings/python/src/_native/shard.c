@@ -275,15 +275,15 @@ static PyObject *shard_repr(ShardObject *self) {
 }
 
 static PyMethodDef shard_methods[] = {
-    {"stats", (PyCFunction)shard_stats, METH_NOARGS, "stats()\n--\n\nThe shard's counters: a dict. Any thread."},
+    {"stats", (PyCFunction)shard_stats, METH_NOARGS, "stats($self, /)\n--\n\nThe shard's counters: a dict. Any thread."},
     {"attach", (PyCFunction)shard_attach, METH_VARARGS,
-     "attach(loop, on_closed, stock)\n--\n\nUse a loop, on its thread; returns the descriptor to watch with poll()."},
-    {"detach", (PyCFunction)shard_detach, METH_NOARGS, "detach()\n--\n\nForget the loop."},
+     "attach($self, loop, on_closed, stock, /)\n--\n\nUse a loop, on its thread; returns the descriptor to watch with poll()."},
+    {"detach", (PyCFunction)shard_detach, METH_NOARGS, "detach($self, /)\n--\n\nForget the loop."},
     {"forget", (PyCFunction)shard_forget, METH_NOARGS,
-     "forget()\n--\n\nLet go of what requests wait for; after the server has stopped."},
-    {"poll", (PyCFunction)shard_poll, METH_NOARGS, "poll()\n--\n\nDo what is due. Callback of the loop."},
+     "forget($self, /)\n--\n\nLet go of what requests wait for; after the server has stopped."},
+    {"poll", (PyCFunction)shard_poll, METH_NOARGS, "poll($self, /)\n--\n\nDo what is due. Callback of the loop."},
     {"cancel_tasks", (PyCFunction)shard_cancel_tasks, METH_NOARGS,
-     "cancel_tasks()\n--\n\nCancel the tasks of all requests."},
+     "cancel_tasks($self, /)\n--\n\nCancel the tasks of all requests."},
     {"_late", (PyCFunction)shard_late, METH_NOARGS, NULL},
     {"_on_timer", (PyCFunction)shard_on_timer, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

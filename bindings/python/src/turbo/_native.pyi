@@ -15,6 +15,7 @@ from typing import (
     Tuple,
     TypeVar,
     Union,
+    final,
     overload,
 )
 
@@ -25,6 +26,7 @@ T = TypeVar("T")
 library_version: str
 lend_min: int
 
+@final
 class Setting(NamedTuple):
     """A row of the table of settings."""
 
@@ -37,22 +39,24 @@ class Setting(NamedTuple):
     default: Union[int, str]
     doc: str
 
+@final
 class Fields:
     """A read-only mapping of names to str that keeps order and repeats."""
 
-    def __getitem__(self, name: str) -> str: ...
-    def __contains__(self, name: object) -> bool: ...
+    def __getitem__(self, name: str, /) -> str: ...
+    def __contains__(self, name: object, /) -> bool: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[str]: ...
     @overload
-    def get(self, name: str) -> Optional[str]: ...
+    def get(self, name: str, /) -> Optional[str]: ...
     @overload
-    def get(self, name: str, default: T) -> Union[str, T]: ...
-    def getall(self, name: str) -> List[str]: ...
+    def get(self, name: str, default: T, /) -> Union[str, T]: ...
+    def getall(self, name: str, /) -> List[str]: ...
     def items(self) -> List[Tuple[str, str]]: ...
     def keys(self) -> List[str]: ...
     def values(self) -> List[str]: ...
 
+@final
 class Request:
     """An HTTP request. Made by the server, read by handlers; also a buffer: memoryview(request) is the body."""
 
@@ -118,6 +122,7 @@ class StreamingResponse(Response):
         content_type: Optional[str] = None,
     ) -> None: ...
 
+@final
 class Shard:
     """A shard: a queue of requests with an event loop and a thread of its own."""
 
@@ -140,12 +145,13 @@ class Shard:
     def poll(self) -> None: ...
     def cancel_tasks(self) -> None: ...
 
+@final
 class Server:
     """libturbo's server with driven shards."""
 
-    def __init__(
-        self, settings: Dict[str, Union[int, str]], defaults: Dict[str, Union[int, str]], log_level: int = 3
-    ) -> None: ...
+    def __new__(
+        cls, settings: Dict[str, Union[int, str]], defaults: Dict[str, Union[int, str]], log_level: int = 3
+    ) -> "Server": ...
     @property
     def port(self) -> int: ...
     @property
@@ -174,6 +180,7 @@ class Server:
     def stats_text(self, prometheus: bool = ..., /) -> str: ...
     def take_logs(self) -> List[Tuple[int, str]]: ...
 
+@final
 class Task(Generic[T]):
     """The task that runs a handler's coroutine; it can do what an asyncio.Task can."""
 
