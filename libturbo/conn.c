@@ -142,18 +142,20 @@ static void parse(turbo__conn *conn, const char *data, size_t len) {
         turbo__conn_kill(conn);
 }
 
+/* The tail is taken off while it is parsed: a message that ends the connection throws away what conn->tail holds. */
 static void parse_tail(turbo__conn *conn) {
     char *tail = conn->tail;
     size_t at = conn->tail_at, end = conn->tail_len;
     if (tail == NULL)
         return;
+    conn->tail = NULL;
     at += feed(conn, tail + at, end - at);
-    if (conn->dead)
-        return; /* the kill freed the tail */
-    if (conn->finishing || at == end)
-        drop_tail(conn);
-    else
-        conn->tail_at = at;
+    if (conn->dead || at == end) {
+        turbo__free(tail);
+        return;
+    }
+    conn->tail = tail;
+    conn->tail_at = at;
 }
 
 /* -- reading -- */
