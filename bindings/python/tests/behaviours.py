@@ -566,10 +566,15 @@ async def anyio_task_group() -> Any:
 
     found: List[int] = []
 
-    async def child(i: int) -> None:
-        await anyio.sleep(0.001 * i)
-        found.append(i)
+    turns = [anyio.Event() for _ in range(5)]
 
+    async def child(i: int) -> None:
+        await turns[i].wait()
+        await anyio.sleep(0.001)
+        found.append(i)
+        turns[i + 1].set()
+
+    turns[1].set()
     async with anyio.create_task_group() as group:
         for i in (3, 1, 2):
             group.start_soon(child, i)
