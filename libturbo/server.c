@@ -364,8 +364,7 @@ static int is_own_thread(turbo_server *server) {
         if (turbo__io_is_here(server->ios[i]))
             return 1;
     for (size_t i = 0; i < server->shard_count; i++)
-        if (turbo__shard_is_here(server->shards[i]) &&
-            atomic_load(&server->shards[i]->state) != TURBO__SHARD_ENDED)
+        if (turbo__shard_is_here(server->shards[i]))
             return 1;
     return server->has_control && pthread_equal(server->control, pthread_self());
 }

@@ -475,7 +475,7 @@ int turbo_shard_poll(turbo_shard *shard) {
         return TURBO_ESTATE;
     if (atomic_load_explicit(&shard->has_thread, memory_order_relaxed) == 0)
         adopt_thread(shard);
-    else if (!turbo__shard_is_here(shard) || shard->polling)
+    else if (!pthread_equal(shard->thread, pthread_self()) || shard->polling)
         return TURBO_ESTATE;
     shard->polling = 1;
     int more = shard->loop != NULL ? turbo__loop_poll(shard->loop) : poll_mailbox(shard);

@@ -81,10 +81,12 @@ void turbo__shard_free(turbo_shard *shard);
 /** turbo__member.turn of a shard: take mail, run what is due, at most one batch, send the answers. */
 int turbo__shard_turn(void *self);
 
-/** Whether the calling thread is the shard's. */
+/** Whether the calling thread is the shard's, and the shard has not ended: what it leaves with the shard is still taken
+ *  care of. (A thread that was made since may even have the ended one's id.) */
 static inline int turbo__shard_is_here(turbo_shard *shard) {
     return atomic_load_explicit(&shard->has_thread, memory_order_acquire) != 0 &&
-           pthread_equal(shard->thread, pthread_self());
+           pthread_equal(shard->thread, pthread_self()) &&
+           atomic_load_explicit(&shard->state, memory_order_relaxed) != TURBO__SHARD_ENDED;
 }
 
 /** Requests that came in one chain, from an I/O loop: those that do not fit are left in `chain`, newest first.
