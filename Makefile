@@ -6,7 +6,7 @@ DESTDIR =
 PYTHON = python3
 JOBS = 2
 
-.PHONY: help deps build run run-c test bench soak install clean
+.PHONY: help deps build run run-c test bench docs install clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
@@ -15,6 +15,7 @@ help:
 	@echo "make deps      install what is missing, nothing else"
 	@echo "make build     build the library and the examples into build/"
 	@echo "make bench     measure the demos beside other servers"
+	@echo "make docs      write docs/settings.md from the library's table"
 	@echo "make install   install to PREFIX (default /usr/local), under DESTDIR when given"
 	@echo "make clean     remove build/"
 
@@ -40,6 +41,9 @@ test:
 bench: build
 	@sh scripts/deps.sh bench
 	@$(PYTHON) tests/bench/bench.py
+
+docs: build
+	@$(PYTHON) tests/lint/check_settings.py build/release/tests/settings_page docs/settings.md --write
 
 install: build
 	DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"
