@@ -63,7 +63,8 @@ static void complete_detached(turbo_request *req) {
         atomic_fetch_add_explicit(&req->shard->answered, 1, memory_order_relaxed);
     req->done(req, req->failed ? TURBO_EUSER : 0, req->failed ? NULL : req->resp, req->done_user);
     turbo__request_answer_done(req);
-    turbo_request_release(req);
+    if (req->shard != NULL)
+        turbo_request_release(req); /* the answer path's, taken by turbo_shard_submit() */
 }
 
 /* The answer is complete: the caller has made the step to ENDED. */

@@ -113,13 +113,17 @@ int turbo_shard_submit(turbo_shard *shard, turbo_request *req) {
         return TURBO_ESTATE;
     turbo__shard_prepare(shard, req);
     req->queued_ns = turbo__clock_ns();
-    if (req->done != NULL)
+    if (req->done != NULL) {
+        turbo_request_retain(req); /* the answer path's; one with a connection was born with it */
         atomic_fetch_add_explicit(&shard->taken, 1, memory_order_relaxed);
+    }
     turbo__mail_chain chain = {&req->to_shard, &req->to_shard, 1};
     int rc = turbo__shard_push(shard, &chain);
     if (rc < 0) {
-        if (req->done != NULL)
+        if (req->done != NULL) {
             atomic_fetch_sub_explicit(&shard->taken, 1, memory_order_relaxed);
+            turbo_request_release(req);
+        }
         turbo__shard_unprepare(req);
     }
     return rc;

@@ -64,8 +64,11 @@ typedef void (*turbo_request_fn)(turbo_request *req, void *user);
  * Tells how a request without a connection ended; called exactly once, on the thread that answered (or that gave the
  * request up), with no lock held.
  *
+ * A request that was neither submitted nor answered ends with its last reference, without a call.
+ *
  * @param req     the request; the library's reference is dropped after the call.
- * @param status  0: response is the answer; TURBO_ECLOSED: the server stopped before there was one.
+ * @param status  0: response is the answer; TURBO_ECLOSED: the server stopped before there was one; TURBO_EUSER: the
+ *                handler failed when its answer had begun.
  * @param response  the answer, valid during the call; NULL unless status is 0.
  * @param user    as given to turbo_request_new().
  */
