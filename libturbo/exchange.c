@@ -299,7 +299,8 @@ static void on_truncated(turbo__conn *conn) {
 
 static void on_room(turbo__conn *conn) {
     turbo__exchange *ex = of(conn);
-    if (ex->first != NULL && ex->first->streamed && ex->first->answered)
+    /* Until an answer is here, whether it is streamed is its maker's to say. */
+    if (ex->first != NULL && ex->first->answered && ex->first->streamed)
         pump(ex);
 }
 
