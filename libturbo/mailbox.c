@@ -18,20 +18,21 @@ void turbo__mailbox_free(turbo__mailbox *box) {
     box->open = 0;
 }
 
-static void wake(turbo__mailbox *box) {
-    /* The plain load spares a locked operation while the receiver is busy. It is ordered behind the sender's own
-     * read-modify-write of head by seq_cst, as the receiver's look at head is behind its exchange of sleeping: one
-     * of the two always sees the other. */
-    if (atomic_load(&box->sleeping) != 0 && atomic_exchange(&box->sleeping, 0) != 0)
+/* Whoever sleeps at least as lightly as `how` is woken. The plain load spares a locked operation while the receiver is
+ * busy. It is ordered behind the sender's own read-modify-write (of head, or poked) by seq_cst, as the receiver's look at
+ * both is behind its exchange of sleeping: one of the two always sees the other. */
+static void wake(turbo__mailbox *box, unsigned how) {
+    unsigned sleeping = atomic_load(&box->sleeping);
+    if (sleeping != 0 && sleeping <= how && atomic_exchange(&box->sleeping, 0) != 0)
         turbo__os_event_signal(box->fd);
 }
 
 void turbo__mailbox_poke(turbo__mailbox *box) {
     atomic_exchange(&box->poked, 1);
-    wake(box);
+    wake(box, TURBO__SLEEPS_QUIETLY);
 }
 
-int turbo__mailbox_push(turbo__mailbox *box, turbo__mail_chain *chain) {
+static int push(turbo__mailbox *box, turbo__mail_chain *chain, unsigned how) {
     turbo__mail *head = atomic_load_explicit(&box->head, memory_order_relaxed);
     do {
         if (head == &closed_mark) {
@@ -42,13 +43,22 @@ int turbo__mailbox_push(turbo__mailbox *box, turbo__mail_chain *chain) {
         chain->oldest->next = head;
     } while (!atomic_compare_exchange_weak(&box->head, &head, chain->newest));
     *chain = (turbo__mail_chain){0};
-    wake(box);
+    wake(box, how);
     return 0;
+}
+
+int turbo__mailbox_push(turbo__mailbox *box, turbo__mail_chain *chain) {
+    return push(box, chain, TURBO__SLEEPS_LIGHTLY);
 }
 
 int turbo__mailbox_push_one(turbo__mailbox *box, turbo__mail *mail) {
     turbo__mail_chain chain = {mail, mail, 1};
-    return turbo__mailbox_push(box, &chain);
+    return push(box, &chain, TURBO__SLEEPS_LIGHTLY);
+}
+
+int turbo__mailbox_push_urgent(turbo__mailbox *box, turbo__mail *mail) {
+    turbo__mail_chain chain = {mail, mail, 1};
+    return push(box, &chain, TURBO__SLEEPS_QUIETLY);
 }
 
 static turbo__mail *oldest_first(turbo__mail *newest) {
@@ -79,7 +89,7 @@ int turbo__mailbox_empty(turbo__mailbox *box) {
 
 int turbo__mailbox_arm(turbo__mailbox *box) {
     box->armed = 1;
-    atomic_exchange(&box->sleeping, 1);
+    atomic_exchange(&box->sleeping, box->quiet ? TURBO__SLEEPS_QUIETLY : TURBO__SLEEPS_LIGHTLY);
     if (turbo__mailbox_empty(box) && atomic_load(&box->poked) == 0)
         return 1;
     turbo__mailbox_disarm(box);

@@ -19,14 +19,18 @@ typedef struct turbo__mail_chain {
     size_t count;
 } turbo__mail_chain;
 
+/* How a receiver sleeps: woken by every mail; or, when it could do nothing with most, by urgent ones and pokes alone. */
+enum { TURBO__SLEEPS_LIGHTLY = 1, TURBO__SLEEPS_QUIETLY };
+
 typedef struct turbo__mailbox {
     _Atomic(turbo__mail *) head; /* newest first; a mark once closed                     */
-    atomic_uint sleeping;        /* 1: the receiver blocks, or is about to              */
+    atomic_uint sleeping;        /* not 0: the receiver blocks, or is about to: TURBO__SLEEPS_* */
     atomic_uint poked;           /* woken without a mail: the receiver must look around */
     int fd;                      /* becomes readable when a sleeper is woken             */
     uint8_t open;
     uint8_t armed;               /* receiver's: between arm and disarm                   */
     uint8_t signalled;           /* receiver's: the descriptor is, or will be, readable  */
+    uint8_t quiet;               /* receiver's: how it sleeps from the next arm on */
     _Atomic uint64_t wakeups;    /* receiver's: how often it was woken                   */
 } turbo__mailbox;
 
@@ -55,7 +59,10 @@ int turbo__mailbox_push(turbo__mailbox *box, turbo__mail_chain *chain);
 /** Send one mail. @return 0; TURBO_ECLOSED. Thread: any. */
 int turbo__mailbox_push_one(turbo__mailbox *box, turbo__mail *mail);
 
-/** Give the receiver a turn without a mail. Thread: any. */
+/** The same for a mail that a receiver wants however it sleeps. */
+int turbo__mailbox_push_urgent(turbo__mailbox *box, turbo__mail *mail);
+
+/** Give the receiver a turn without a mail, however it sleeps. Thread: any. */
 void turbo__mailbox_poke(turbo__mailbox *box);
 
 /** Take everything, oldest first. @return NULL when empty or closed. Thread: the receiver. */

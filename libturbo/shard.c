@@ -133,7 +133,7 @@ void turbo__shard_event(turbo_shard *shard, turbo_request *req, uint32_t events)
     if (atomic_fetch_or(&req->events, events) != 0)
         return; /* it is with the shard already, which looks at them all */
     turbo_request_retain(req);
-    if (turbo__mailbox_push_one(&shard->box, &req->to_shard) < 0)
+    if (turbo__mailbox_push_urgent(&shard->box, &req->to_shard) < 0)
         turbo_request_release(req);
 }
 
@@ -432,7 +432,11 @@ int turbo__shard_turn(void *self) {
         return 0;
     }
     arm_timer(shard);
-    return shard->first != NULL && (turbo__gate_room(&shard->gate) > 0 || turbo__gate_wait(&shard->gate));
+    if (shard->first != NULL && (turbo__gate_room(&shard->gate) > 0 || turbo__gate_wait(&shard->gate)))
+        return 1;
+    /* At a full gate more requests are no reason to wake: whoever leaves pokes. */
+    shard->box.quiet = shard->first != NULL;
+    return 0;
 }
 
 int turbo_shard_post(turbo_shard *shard, turbo_shard_fn fn, void *user) {
@@ -440,7 +444,7 @@ int turbo_shard_post(turbo_shard *shard, turbo_shard_fn fn, void *user) {
     if (p == NULL)
         return TURBO_ENOMEM;
     *p = (post){.mail = {.kind = TURBO__MAIL_POST}, .fn = fn, .user = user};
-    int rc = turbo__mailbox_push_one(&shard->box, &p->mail);
+    int rc = turbo__mailbox_push_urgent(&shard->box, &p->mail);
     if (rc < 0)
         turbo__free(p);
     return rc;
