@@ -17,4 +17,5 @@ sh scripts/venv.sh test
 count "python environment" $?
 if [ -x build/venv/bin/python ]; then
   run_pytest turbo bindings/python/tests
+  run_pytest turbo_cffi bindings/cffi/tests
 fi

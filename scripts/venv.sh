@@ -37,3 +37,11 @@ if [ "${1:-}" = test ] && [ ! -e build/venv-test.stamp ]; then
   build/venv/bin/pip install -q --disable-pip-version-check pytest httpx aiohttp anyio cffi setuptools
   touch build/venv-test.stamp
 fi
+if [ "${1:-}" = test ] && changed build/turbo-cffi.stamp bindings/cffi/src bindings/cffi/setup.py \
+  bindings/cffi/pyproject.toml build/stage/include; then
+  echo "libturbo: building the package turbo_cffi"
+  rm -rf bindings/cffi/build # setuptools does not see that a header has changed
+  TURBO_PREFIX=$PWD/build/stage build/venv/bin/pip install -q --disable-pip-version-check --force-reinstall --no-deps \
+    ./bindings/cffi
+  touch build/turbo-cffi.stamp
+fi

@@ -1,0 +1,324 @@
+"""Servers, handlers, batch callbacks and streamed answers by the classes of turbo_cffi."""
+
+import socket
+import struct
+import threading
+from typing import Any, Callable, List
+
+import pytest
+import turbo_cffi
+from conftest import DEADLINE, Serve
+from turbo_cffi import Request, Response, RouteOptions, Server, Shard, lib
+
+Failures = Callable[[], List[str]]
+
+
+def test_handler_sees_the_request_and_answers_it(serve: Serve) -> None:
+    seen: List[Any] = []
+
+    def handler(request: Request) -> None:
+        seen.extend([request.method, request.path, request.query, request.query_value("b"), request.params])
+        seen.extend([request.param("id"), request.param("none"), request.field("x-a"), request.route, request.version])
+        seen.append([value for name, value in request.fields if name.lower() == b"x-a"])
+        seen.extend([request.target, request.cancelled, request.shard, request.peer.startswith("127.0.0.1:")])
+        response = Response(201, [("X-One", "1"), ("x-one", b"2")])
+        response.set_body(request.body[::-1])
+        assert (response.status, response.field("X-ONE"), response.body) == (201, b"1", b"cba")
+        request.respond(response)
+
+    server = Server(shards=1)
+    server.route("POST", "/users/{id}/{rest...}", handler)
+    answer = serve(server).ask("POST", "/users/%41/x/y?a&b=2", b"abc", X_A="value")
+    assert (answer.status, answer.body, answer.field("X-One")) == (201, b"cba", "1")
+    assert seen == [
+        b"POST", b"/users/%41/x/y", b"a&b=2", b"2", {"id": b"A", "rest": b"x/y"},
+        b"A", None, b"value", "/users/{id}/{rest...}", 11,
+        [b"value"],
+        b"/users/%41/x/y?a&b=2", False, server.shards[0], True,
+    ]  # fmt: skip
+
+
+def test_bytes_text_and_views_can_be_sent(serve: Serve) -> None:
+    views = {"array": bytearray(b"xyz"), "view": memoryview(b"abcd")[1:3]}
+    bodies: Any = {"bytes": b"a\0b", "text": "\u00e4", **views, "none": b""}
+    server = Server()
+    server.route("GET", "/{kind}", lambda request: request.reply(200, bodies[request.param("kind").decode()], "a/b"))
+    client = serve(server)
+    assert [client.get(f"/{kind}").body for kind in bodies] == [b"a\0b", "\u00e4".encode(), b"xyz", b"bc", b""]
+    assert client.get("/text").field("Content-Type") == "a/b"
+
+
+def test_handler_that_raises_is_a_500_and_is_logged(serve: Serve, failures: Failures) -> None:
+    def handler(request: Request) -> None:
+        raise {b"key": KeyError("gone"), b"exit": SystemExit(3)}[request.param("kind")]
+
+    server = Server(shards=1)
+    server.route("GET", "/{kind}", handler)
+    server.route("GET", "/type/error", lambda request: "text")  # type: ignore[arg-type, return-value]
+    server.route("GET", "/code/only", lambda request: int(lib.TURBO_EUSER))
+    client = serve(server)
+    assert client.get("/key").status == 500
+    assert client.get("/exit").status == 500
+    assert client.get("/type/error").status == 500
+    assert client.get("/code/only").status == 500
+    assert [text.split(",")[0] for text in failures()[:2]] == ["KeyError('gone')", "SystemExit(3)"]
+    assert "handler returned 'text'" in failures()[2] and len(failures()) == 3
+
+
+def test_handler_that_raises_after_its_answer_changes_nothing(serve: Serve, failures: Failures) -> None:
+    def handler(request: Request) -> None:
+        request.reply(200, b"fine")
+        raise ValueError("late")
+
+    server = Server()
+    server.route("GET", "/", handler)
+    assert serve(server).get("/").body == b"fine"
+    server.stop()
+    server.wait()
+    assert failures() == ["ValueError('late')"]
+
+
+def test_second_answer_is_refused(serve: Serve) -> None:
+    codes: List[int] = []
+
+    def handler(request: Request) -> None:
+        request.reply(200, b"first")
+        spare = Response(200)
+        for again in (lambda: request.reply(200, b"second"), lambda: request.respond(spare), request.fail):
+            with pytest.raises(turbo_cffi.Error) as caught:
+                again()
+            codes.append(caught.value.code)
+        spare.set_body(b"still mine")
+
+    server = Server()
+    server.route("GET", "/", handler)
+    assert serve(server).get("/").body == b"first"
+    server.stop()
+    server.wait()
+    assert codes == [lib.TURBO_ESTATE] * 3
+
+
+def test_answer_from_another_thread(serve: Serve) -> None:
+    threads: List[threading.Thread] = []
+
+    def handler(request: Request) -> None:
+        threads.append(threading.Thread(target=request.reply, args=(200, b"later")))
+        threads[-1].start()
+
+    server = Server()
+    server.route("GET", "/", handler)
+    client = serve(server)
+    assert [client.get("/").body for _ in range(20)] == [b"later"] * 20
+    for thread in threads:
+        thread.join(DEADLINE)
+
+
+def test_batch_callback_gets_requests_together(serve: Serve) -> None:
+    """The shard is held by a first request until all others wait: they must come as one batch."""
+    held, go = threading.Event(), threading.Event()
+    sizes: List[int] = []
+
+    def batch(shard: Shard, requests: List[Request]) -> None:
+        assert shard.index == 0
+        sizes.append(len(requests))
+        for request in requests:
+            request.reply(200, b"%d of %d" % (int(request.body), len(requests)))
+
+    def hold(request: Request) -> None:
+        held.set()
+        go.wait(DEADLINE)
+        request.reply(204)
+
+    server = Server(shards=1)
+    server.route("GET", "/hold", hold)
+    server.route_batch("POST", "/batch", batch)
+    serve(server)
+    shard = server.shards[0]
+    answers: "dict[int, bytes]" = {}
+    over = threading.Event()
+
+    def done(number: int) -> Any:
+        def store(request: Request, status: int, response: Any) -> None:
+            answers[number] = response.body
+            if len(answers) == 10:
+                over.set()
+
+        return store
+
+    shard.submit(server.request("GET", "/hold", lambda request, status, response: None))
+    assert held.wait(DEADLINE)
+    for number in range(10):
+        request = server.request("POST", "/batch", done(number))
+        request.set_body(b"%d" % number)
+        shard.submit(request)
+    assert shard.queued == 10
+    go.set()
+    assert over.wait(DEADLINE)
+    assert answers == {number: b"%d of 10" % number for number in range(10)}
+    assert sizes == [10]
+
+
+def test_batch_callback_that_raises_answers_the_rest_with_500(serve: Serve, failures: Failures) -> None:
+    def batch(shard: Shard, requests: List[Request]) -> None:
+        for request in requests:
+            if request.query == b"good":
+                request.reply(200, b"good")
+        raise RuntimeError("half way")
+
+    server = Server(shards=1)
+    server.route_batch("GET", "/", batch, RouteOptions(batch_max=8))
+    client = serve(server)
+    assert client.get("/?good").status == 200
+    assert client.get("/?bad").status == 500
+    assert failures() == ["RuntimeError('half way')"] * 2
+
+
+def test_streamed_answer(serve: Serve) -> None:
+    def handler(request: Request) -> None:
+        request.begin(Response(200, [("Content-Type", "text/plain")], b"first,"))
+        assert all(request.write(b"%d," % i) for i in range(3))
+        request.end()
+        with pytest.raises(turbo_cffi.Error):
+            request.write(b"more")
+
+    server = Server()
+    server.route("GET", "/", handler)
+    answer = serve(server).get("/")
+    assert answer.body == b"first,0,1,2,"
+    assert answer.field("Transfer-Encoding") == "chunked"
+
+
+def test_streamed_answer_waits_for_a_slow_client(serve: Serve) -> None:
+    """8 MiB to a client that reads nothing at first: write() must say no, and on_writable() must end the waiting."""
+    part, parts = b"x" * 65536, 128
+    refused, state = threading.Event(), {"sent": 0, "calls": 0}
+
+    def go_on(request: Request) -> None:
+        while state["sent"] < parts:
+            if not request.write(part):
+                refused.set()
+                return
+            state["sent"] += 1
+        request.end()
+
+    def writable(request: Request) -> None:
+        state["calls"] += 1
+        go_on(request)
+
+    def handler(request: Request) -> None:
+        request.on_writable(writable)
+        request.begin(Response(200, [("Connection", "close")]))
+        go_on(request)
+
+    server = Server(shards=1)
+    server.route("GET", "/", handler)
+    client = serve(server)
+    with socket.create_connection(("127.0.0.1", client.port), timeout=DEADLINE) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert refused.wait(DEADLINE)
+        assert state["sent"] < parts
+        size = 0
+        while True:
+            data = connection.recv(1 << 20)
+            if not data:
+                break
+            size += len(data)
+    assert state["sent"] == parts and state["calls"] > 0
+    assert size > parts * len(part)
+    assert not server.core.watches, "an answered request is watched no more"
+
+
+def test_gone_client_is_told_of(serve: Serve) -> None:
+    taken, gone = threading.Event(), threading.Event()
+    kept: List[Request] = []
+
+    def handler(request: Request) -> None:
+        kept.append(request)
+        request.on_gone(lambda request: gone.set())
+        taken.set()
+
+    server = Server(shards=1)
+    server.route("GET", "/", handler)
+    client = serve(server)
+    connection = socket.create_connection(("127.0.0.1", client.port), timeout=DEADLINE)
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert taken.wait(DEADLINE)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()  # RST
+    assert gone.wait(DEADLINE)
+    assert kept[0].cancelled
+    kept[0].reply(200)
+    assert not server.core.watches
+
+
+def test_inline_route_and_placement_function(serve: Serve, failures: Failures) -> None:
+    def place(request: Request, shards: int) -> int:
+        return int(request.query_value("shard") or b"")
+
+    server = Server(shards=3)
+    server.route("GET", "/inline", lambda r: r.reply(200, str(r.shard)), RouteOptions(executor="inline"))
+    server.route("GET", "/placed", lambda r: r.reply(200, str(r.shard.index)), RouteOptions(placement=place))
+    client = serve(server)
+    assert client.get("/inline").body == b"None"
+    assert [client.get(f"/placed?shard={i}").body for i in (0, 1, 2, 4)] == [b"0", b"1", b"2", b"1"]
+    assert client.get("/placed").body == b"0", "a placement that raises means shard 0"
+    assert len(failures()) == 1
+
+
+def test_counters(serve: Serve) -> None:
+    server = Server(shards=2)
+    server.route("GET", "/", lambda request: request.reply(200, b"x"))
+    server.route_stats("/stats", "/metrics")
+    client = serve(server)
+    for _ in range(5):
+        client.get("/")
+    assert client.get("/stats").body.startswith(b"{")
+    assert client.get("/metrics").status == 200
+    totals = server.stats()
+    assert (totals["taken"], totals["answered"]) == (7, 7)
+    assert sum(shard.stats()["requests"] for shard in server.shards) == 5
+    assert sum(sum(shard.stats()["batch_sizes"]) for shard in server.shards) == 5
+    assert '"taken"' in server.stats_text(lib.TURBO_STATS_JSON)
+    assert "turbo_" in server.stats_text(lib.TURBO_STATS_PROMETHEUS)
+
+
+def test_log_function(serve: Serve) -> None:
+    said: List[Any] = []
+    server = Server()
+    server.set_log(lib.TURBO_LOG_INFO, lambda level, message: said.append((level, message)))
+    serve(server)
+    server.stop()
+    server.wait()
+    assert said[0][0] == lib.TURBO_LOG_INFO and said[0][1].startswith("stopped: ")
+
+
+def test_set_up_errors_say_what_is_wrong() -> None:
+    server = Server()
+    handler = lambda request: request.reply(200)  # noqa: E731
+    server.route("GET", "/a", handler)
+    for call, name in (
+        (lambda: server.route("GET", "/a", handler), "TURBO_EEXIST"),
+        (lambda: server.route("GET", "no-slash", handler), "TURBO_EINVAL"),
+        (lambda: server.listen("nonsense"), "TURBO_EADDR"),
+        (lambda: server.listen_fd(0), "TURBO_EINVAL"),
+        (lambda: server.set_log(99, None), "TURBO_EINVAL"),
+        (server.stop, "TURBO_ESTATE"),
+        (server.wait, "TURBO_ESTATE"),
+        (lambda: server.request("GET", "/a", lambda *_: None), "TURBO_ESTATE"),
+    ):
+        with pytest.raises(turbo_cffi.Error) as caught:
+            call()
+        assert caught.value.name == name
+        assert str(caught.value).startswith(name + ": ") and len(caught.value.detail) > 5
+    with pytest.raises(ValueError, match="NUL"):
+        server.route("GET", "/a\0b", handler)
+
+
+def test_response_errors() -> None:
+    with pytest.raises(turbo_cffi.Error, match="status 99"):
+        Response(99)
+    response = Response(200)
+    with pytest.raises(turbo_cffi.Error, match="Transfer-Encoding"):
+        response.add("Transfer-Encoding", "chunked")
+    with pytest.raises(turbo_cffi.Error, match="X-A"):
+        response.add("X-A", "a\r\nB: c")
