@@ -18,4 +18,6 @@ count "python environment" $?
 if [ -x build/venv/bin/python ]; then
   run_pytest turbo bindings/python/tests
   run_pytest turbo_cffi bindings/cffi/tests
+  sh tests/package/cffi.sh build/release build/venv/bin/python
+  count "turbo_cffi from a clean prefix" $?
 fi
