@@ -3,7 +3,7 @@
 set -eu
 build="gcc g++ cmake ninja-build pkg-config libuv1-dev libmimalloc-dev node-llhttp python3 python3-venv python3-dev"
 test="libcriterion-dev clang curl"
-bench="wrk apache2-utils nginx-light"
+bench="wrk apache2-utils nginx-light valgrind strace"
 
 wanted=""
 for set in "$@"; do
