@@ -1,0 +1,183 @@
+"""The servers that are measured, and how each is started."""
+
+import http.client
+import os
+import selectors
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Callable, Dict, List, NamedTuple, Optional, Set
+
+import processes
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = ROOT / "tests/bench"
+PROGRAMS = ROOT / "build/release/tests/bench"
+DEMO = ROOT / "build/release/examples/demo"
+PYTHON = ROOT / "build/venv/bin/python"
+VENV = ROOT / "build/venv-bench"
+SCRATCH = ROOT / "build/bench"
+NGINX = "/usr/sbin/nginx"
+SECONDS_TO_START = 30
+BODY = b'{"ok":true}'
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def make_venv() -> None:
+    """build/venv-bench with uvicorn and what makes it fast; done once."""
+    if (VENV / "ready").exists():
+        return
+    print("bench: making build/venv-bench with uvicorn", flush=True)
+    subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+    pip = [str(VENV / "bin/pip"), "install", "-q", "--disable-pip-version-check"]
+    subprocess.run([*pip, "uvicorn", "uvloop", "httptools"], check=True)
+    (VENV / "ready").touch()
+
+
+# -- their command lines: a port of 0 is one that the program prints --
+
+
+def bare(port: int) -> List[str]:
+    return [str(PROGRAMS / "bare")]
+
+
+def demo_c(*flags: str) -> Callable[[int], List[str]]:
+    return lambda port: [str(DEMO), "--port", "0", *flags]
+
+
+def demo_python(*flags: str) -> Callable[[int], List[str]]:
+    return lambda port: [str(PYTHON), str(ROOT / "examples/demo.py"), "--port", "0", *flags]
+
+
+def nginx(port: int) -> List[str]:
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    text = (HERE / "nginx.conf.in").read_text().replace("@DIR@", str(SCRATCH)).replace("@PORT@", str(port))
+    config = SCRATCH / "nginx.conf"
+    config.write_text(text)
+    return [NGINX, "-e", "stderr", "-p", str(SCRATCH), "-c", str(config)]
+
+
+def uvicorn(port: int) -> List[str]:
+    make_venv()
+    return [str(VENV / "bin/python"), "-m", "uvicorn", "--app-dir", str(HERE), "--host", "127.0.0.1", "--port", str(port),
+            "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning", "asgi_app:app"]
+
+
+class Program(NamedTuple):
+    command: Callable[[int], List[str]]
+    what: str
+    prints_address: bool = True
+
+
+PROGRAMS_BY_NAME: Dict[str, Program] = {
+    "bare": Program(bare, "bare epoll loop, fixed answer"),
+    "bare-again": Program(bare, "the same program a second time"),
+    "nginx": Program(nginx, "nginx, one worker, return 200", False),
+    "uvicorn": Program(uvicorn, "uvicorn, uvloop, httptools, the least ASGI application", False),
+    "c-inline": Program(demo_c("--executor", "inline", "--shards", "1", "--io-threads", "1"), "C demo, handlers on the I/O loop"),
+    "c-shard": Program(demo_c("--shards", "1", "--io-threads", "1"), "C demo, I/O loop and one shard"),
+    "c-io0": Program(demo_c("--shards", "1", "--io-threads", "0"), "C demo, one shard that does its own I/O"),
+    "py": Program(demo_python(), "Python demo, defaults"),
+    "py-14": Program(demo_python("--shards", "14"), "Python demo, 14 shards"),
+}
+
+
+class Target(NamedTuple):
+    """A row of the tables: a path of a program."""
+
+    program: str
+    path: str
+    what: str
+
+
+TARGETS: Dict[str, Target] = {
+    **{name: Target(name, "/async", program.what) for name, program in PROGRAMS_BY_NAME.items() if name[:2] != "c-"},
+    **{name: Target(name, "/sync", program.what) for name, program in PROGRAMS_BY_NAME.items() if name[:2] == "c-"},
+    "py-sync": Target("py", "/sync", "Python demo, defaults, def handler that returns a dict"),
+    "py-async": Target("py", "/async", "Python demo, defaults, async def handler that returns bytes"),
+}
+
+
+# -- running them --
+
+
+class Server:
+    """A running program, until stop()."""
+
+    def __init__(self, name: str, cpus: Optional[Set[int]], wrapper: List[str] = []):
+        program = PROGRAMS_BY_NAME[name]
+        self.name = name
+        self.port = 0 if program.prints_address else free_port()
+        self.stderr = tempfile.TemporaryFile()
+        argv = [*wrapper, *program.command(self.port)]
+        env = {key: value for key, value in os.environ.items() if not key.startswith("TURBO_")}  # settings
+        self.process = processes.start(argv, cpus, stdout=subprocess.PIPE, stderr=self.stderr, env=env)
+        try:
+            if program.prints_address:
+                self.port = self._read_port()
+            self._wait_until_it_answers()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def stop(self) -> None:
+        processes.end(self.process)
+        self.process.stdout.close()
+        self.stderr.close()
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def _fail(self, why: str) -> None:
+        self.stderr.seek(0)
+        raise RuntimeError(f"{self.name}: {why}\n{self.stderr.read().decode(errors='replace')}")
+
+    def _read_port(self) -> int:
+        line = b""
+        end = time.monotonic() + SECONDS_TO_START
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            while not line.endswith(b"\n"):
+                if not selector.select(end - time.monotonic()):
+                    self._fail(f"printed no address in {SECONDS_TO_START} s")
+                piece = os.read(self.process.stdout.fileno(), 1)
+                if not piece:
+                    self._fail("ended before it served")
+                line += piece
+        return int(line.split(b"127.0.0.1:")[1].split()[0])
+
+    def _wait_until_it_answers(self) -> None:
+        end = time.monotonic() + SECONDS_TO_START
+        while True:
+            try:
+                return self.check("/async")
+            except OSError as error:
+                if self.process.poll() is not None:
+                    self._fail(f"ended with {self.process.returncode}")
+                if time.monotonic() > end:
+                    self._fail(f"does not answer after {SECONDS_TO_START} s: {error}")
+            time.sleep(0.05)  # between two looks at it
+
+    def check(self, path: str) -> None:
+        """One request: what is measured must answer right."""
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS_TO_START)
+        try:
+            client.request("GET", path)
+            answer = client.getresponse()
+            body = answer.read()
+        finally:
+            client.close()
+        if (answer.status, body) != (200, BODY):
+            self._fail(f"{path} was answered {answer.status} {body!r}")
