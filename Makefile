@@ -6,7 +6,7 @@ DESTDIR =
 PYTHON = python3
 JOBS = 2
 
-.PHONY: help deps build run run-c test bench docs install clean
+.PHONY: help deps build run run-c test bench bench-instructions docs install clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
@@ -14,7 +14,8 @@ help:
 	@echo "make test      install what is missing, run every test"
 	@echo "make deps      install what is missing, nothing else"
 	@echo "make build     build the library and the examples into build/"
-	@echo "make bench     measure the demos beside other servers"
+	@echo "make bench     measure the demos beside other servers (5 minutes; BENCH_ROUNDS=15 for figures to keep)"
+	@echo "make bench-instructions   count instructions and system calls of a request"
 	@echo "make docs      write docs/settings.md from the library's table"
 	@echo "make install   install to PREFIX (default /usr/local), under DESTDIR when given"
 	@echo "make clean     remove build/"
@@ -40,7 +41,12 @@ test:
 
 bench: build
 	@sh scripts/deps.sh bench
+	@sh scripts/venv.sh
 	@$(PYTHON) tests/bench/bench.py
+
+bench-instructions: build
+	@sh scripts/deps.sh bench
+	@$(PYTHON) tests/bench/instructions.py
 
 docs: build
 	@$(PYTHON) tests/lint/check_settings.py build/release/tests/settings_page docs/settings.md --write

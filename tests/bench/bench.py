@@ -32,7 +32,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("BENCH_ROUNDS", "5")), help="default: 5")
     parser.add_argument("--seconds", type=int, default=1, help="length of each wrk load (default: 1)")
     parser.add_argument("--json", type=Path, default=ROOT / "build/bench.json", metavar="PATH", help="default: build/bench.json")
-    parser.add_argument("--no-pin", dest="pin", action="store_false", help="let the kernel place servers and loads")
+    parser.add_argument("--pin", action="store_true", help="servers on one CPU, loads on another (for a quiet machine)")
     args = parser.parse_args()
     if args.rounds < 1 or args.seconds < 1:
         parser.error("--rounds and --seconds take numbers from 1")
@@ -91,7 +91,7 @@ def run_rounds(todo: Dict[str, List[str]], args: argparse.Namespace, cpus: proce
     return samples
 
 
-def run_micro(cpus: processes.Cpus) -> List[dict]:
+def run_micro() -> List[dict]:
     done = processes.run([str(PROGRAMS / "micro")], None, timeout=120)
     if done.returncode != 0:
         raise RuntimeError(f"micro: {done.stderr}")
@@ -133,14 +133,14 @@ def main() -> int:
     if samples:
         report.print_tables(rows, LOADS)
         print_noise(samples)
-    micro = run_micro(cpus) if not args.only or "micro" in args.only else []
+    micro = run_micro() if not args.only or "micro" in args.only else []
     if micro:
         print("\nmicro: CPU time of an operation, median (least)")
         for one in micro:
             print(f"  {one['bench']:20} {one['ns']:9.1f} ns ({one['ns_least']:.1f})")
-    print(f"\n{args.rounds} rounds in {time.monotonic() - begun:.0f} s, {about['machine']['cpus']} CPUs ({about['machine']['cpu']}), "
-          f"servers on CPU {sorted(cpus.server)[0]}, loads on {sorted(cpus.load)[0]}" if cpus.server else
-          f"\n{args.rounds} rounds in {time.monotonic() - begun:.0f} s, not pinned")
+    where = f"servers on CPU {min(cpus.server)}, loads on {min(cpus.load)}" if cpus.server else "not pinned"
+    print(f"\n{args.rounds} rounds in {time.monotonic() - begun:.0f} s on {os.cpu_count()} CPUs"
+          f" ({about['machine']['cpu']}), {where}")
     write_json(args.json, {**about, "rounds": args.rounds, "seconds": args.seconds, "pinned": bool(cpus.server),
                            "summary": rows, "samples": samples, "micro": micro})
     return 0

@@ -1,5 +1,6 @@
 """Processes of a benchmark: started on chosen CPUs, their CPU time read, ended in any case."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -37,10 +38,11 @@ def start(argv: Sequence[str], cpus: Optional[Set[int]], **options) -> subproces
     )
 
 
-def end(process: subprocess.Popen, seconds: float = 10) -> None:
-    """SIGTERM, and SIGKILL when that is not enough."""
+def end(process: subprocess.Popen, pid: int = 0, seconds: float = 20) -> None:
+    """SIGTERM to the process, or to the one that it runs and will end with; SIGKILL when that is not enough."""
     if process.poll() is None:
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid or process.pid, signal.SIGTERM)
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -70,13 +72,16 @@ class CpuTime(NamedTuple):
     rounded_ns: int
 
 
-def _tree(pid: int) -> List[int]:
-    pids = [pid]
+def children(pid: int) -> List[int]:
+    pids = []
     for thread in os.listdir(f"/proc/{pid}/task"):
         with open(f"/proc/{pid}/task/{thread}/children") as file:
-            for child in file.read().split():
-                pids += _tree(int(child))
+            pids += map(int, file.read().split())
     return pids
+
+
+def _tree(pid: int) -> List[int]:
+    return [pid] + [below for child in children(pid) for below in _tree(child)]
 
 
 def cpu_time(pid: int) -> CpuTime:

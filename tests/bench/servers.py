@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import pwd
 import selectors
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Set
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
 import processes
 
@@ -59,7 +60,10 @@ def demo_python(*flags: str) -> Callable[[int], List[str]]:
 
 def nginx(port: int) -> List[str]:
     SCRATCH.mkdir(parents=True, exist_ok=True)
-    text = (HERE / "nginx.conf.in").read_text().replace("@DIR@", str(SCRATCH)).replace("@PORT@", str(port))
+    user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""  # valgrind writes a file as the worker
+    text = (HERE / "nginx.conf.in").read_text()
+    for name, value in (("@DIR@", str(SCRATCH)), ("@PORT@", str(port)), ("@USER@", user)):
+        text = text.replace(name, value)
     config = SCRATCH / "nginx.conf"
     config.write_text(text)
     return [NGINX, "-e", "stderr", "-p", str(SCRATCH), "-c", str(config)]
@@ -110,11 +114,12 @@ TARGETS: Dict[str, Target] = {
 
 
 class Server:
-    """A running program, until stop()."""
+    """A running program, until stop(). `wrapper` is a command that runs it: valgrind, strace."""
 
-    def __init__(self, name: str, cpus: Optional[Set[int]], wrapper: List[str] = []):
+    def __init__(self, name: str, cpus: Optional[Set[int]], wrapper: Sequence[str] = ()):
         program = PROGRAMS_BY_NAME[name]
         self.name = name
+        self.traced = wrapper[:1] == ["strace"]  # which stays a process of its own, above the server's
         self.port = 0 if program.prints_address else free_port()
         self.stderr = tempfile.TemporaryFile()
         argv = [*wrapper, *program.command(self.port)]
@@ -133,7 +138,8 @@ class Server:
         return self.process.pid
 
     def stop(self) -> None:
-        processes.end(self.process)
+        below = processes.children(self.pid) if self.traced and self.process.poll() is None else []
+        processes.end(self.process, *below[:1])
         self.process.stdout.close()
         self.stderr.close()
 
