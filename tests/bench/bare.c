@@ -10,7 +10,7 @@
  * What is left is read() and write() of a TCP socket and a share of an epoll_wait(): no server that keeps one request
  * per connection in flight can do with less (short of io_uring), and all that a server costs above it is its own doing.
  *
- * usage: bare [PORT]    127.0.0.1, port 0 (the default) picks a free one; prints the address; SIGTERM and SIGINT end it.
+ * usage: bare [PORT]    on 127.0.0.1; port 0, the default, picks a free one. SIGTERM and SIGINT end it.
  */
 #include <errno.h>
 #include <netinet/in.h>

@@ -4,14 +4,14 @@
     BENCH_ROUNDS=15 make bench
     python3 tests/bench/bench.py --only c64,c-inline,nginx --rounds 3
 
---only takes names of loads and servers (also the part before a hyphen: ab, py); a kind of which none is named runs whole.
+--only takes names of loads and servers, also the part before a hyphen (ab, py); without a load all run, without a
+server too.
 """
 
 import argparse
 import contextlib
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -31,7 +31,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="NAMES", help="loads and servers, comma-separated")
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("BENCH_ROUNDS", "5")), help="default: 5")
     parser.add_argument("--seconds", type=int, default=1, help="length of each wrk load (default: 1)")
-    parser.add_argument("--json", type=Path, default=ROOT / "build/bench.json", metavar="PATH", help="default: build/bench.json")
+    parser.add_argument("--json", type=Path, default=ROOT / "build/bench.json", metavar="PATH",
+                        help="default: build/bench.json")
     parser.add_argument("--pin", action="store_true", help="servers on one CPU, loads on another (for a quiet machine)")
     args = parser.parse_args()
     if args.rounds < 1 or args.seconds < 1:
@@ -69,7 +70,8 @@ def turns(todo: Dict[str, List[str]], rounds: int) -> List[Tuple[int, str, str]]
 def show_progress(done: int, total: int, what: str) -> None:
     """One line that is written over on a terminal, else a line every tenth of the way."""
     if sys.stdout.isatty():
-        print(f"\r{f'bench: {done}/{total}  {what}':60}", end="" if done < total else "\r" + " " * 60 + "\r", flush=True)
+        line = f"bench: {done}/{total}  {what}" if done < total else ""
+        print(f"\r{line:60}\r", end="", flush=True)
     elif done == total or done * 10 // total != (done - 1) * 10 // total:
         print(f"bench: {done}/{total}  {what}".rstrip(), flush=True)
 
@@ -106,8 +108,8 @@ def print_noise(samples: List[dict]) -> None:
         if any(s["load"] == load and s["target"] == "bare-again" for s in samples):
             row = next(r for r in report.summarize(samples) if (r["load"], r["target"]) == (load, "bare-again"))
             spread = row["cpu_us_x_bare"]
-            print(f"{load}: the bare loop against itself: {spread['median']:.2f} ({spread['least']:.2f}-{spread['most']:.2f})."
-                  " Ratios that differ by less than that are the same.")
+            print(f"{load}: the bare loop against itself: {spread['median']:.2f} ({spread['least']:.2f}-"
+                  f"{spread['most']:.2f}). Ratios that differ by less than that are the same.")
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -116,13 +118,9 @@ def write_json(path: Path, content: dict) -> None:
     print(f"written: {path}")
 
 
-def on_terminate(number, frame) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     args = arguments()
-    signal.signal(signal.SIGTERM, on_terminate)  # servers are ended on the way out
+    processes.unwind_on_signals()
     begun = time.monotonic()
     todo, cpus = plan(args.only), processes.choose_cpus(args.pin)
     if any("uvicorn" in targets for targets in todo.values()):

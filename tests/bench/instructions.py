@@ -2,8 +2,8 @@
 
     make bench-instructions
 
-Each server serves the same load at two lengths; the difference divided by the difference in requests leaves out start-up,
-connections and the end. load.c sends the exact numbers. docs/benchmarks.md says how to read the result.
+Each server serves the same load at two lengths; the difference divided by the difference in requests leaves out
+start-up, connections and the end. load.c sends the exact numbers. docs/benchmarks.md says how to read the result.
 """
 
 import argparse
@@ -119,10 +119,12 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = arguments()
+    processes.unwind_on_signals()
     SCRATCH.mkdir(parents=True, exist_ok=True)
     about, rows = machine.describe(), []
     for load_name, load in LOADS.items():
-        print(f"\n{load_name}: {load.what}\n  {'':10}{'user instr':>10}{'above bare':>12}{'syscalls':>11}   per request")
+        print(f"\n{load_name}: {load.what}")
+        print(f"  {'':10}{'user instr':>10}{'above bare':>12}{'syscalls':>11}   per request")
         bare = None
         for name in dict.fromkeys(["bare", *args.only]):
             row = measure(name, load)

@@ -38,6 +38,16 @@ def start(argv: Sequence[str], cpus: Optional[Set[int]], **options) -> subproces
     )
 
 
+def unwind_on_signals() -> None:
+    """Make SIGINT and SIGTERM raise KeyboardInterrupt: what was started is ended on the way out."""
+
+    def unwind(number, frame) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, unwind)
+
+
 def end(process: subprocess.Popen, pid: int = 0, seconds: float = 20) -> None:
     """SIGTERM to the process, or to the one that it runs and will end with; SIGKILL when that is not enough."""
     if process.poll() is None:

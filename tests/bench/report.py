@@ -54,8 +54,8 @@ def _ratio(value: Optional[dict], with_range: bool = False) -> str:
 
 def _print(heads: List[str], lines: List[List[str]]) -> None:
     widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
-    for line in [heads, *lines]:
-        print("  " + line[0].ljust(widths[0]) + "".join("  " + cell.rjust(width) for cell, width in zip(line[1:], widths[1:])))
+    for name, *cells in [heads, *lines]:
+        print("  " + "  ".join([name.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(cells, widths[1:]))]))
 
 
 def _cells(row: dict) -> List[str]:
@@ -75,4 +75,5 @@ def print_tables(rows: List[dict], loads: Dict[str, object]) -> None:
                                      for key in ("cpu_us", "per_second", "p95_us"))] for row in mine])
         else:
             _print([*heads, "CPU x bare", "CPU x nginx"],
-                   [[*_cells(row), _ratio(row.get("cpu_us_x_bare"), True), _ratio(row.get("cpu_us_x_nginx"))] for row in mine])
+                   [[*_cells(row), _ratio(row.get("cpu_us_x_bare"), True), _ratio(row.get("cpu_us_x_nginx"))]
+                    for row in mine])

@@ -71,8 +71,9 @@ def nginx(port: int) -> List[str]:
 
 def uvicorn(port: int) -> List[str]:
     make_venv()
-    return [str(VENV / "bin/python"), "-m", "uvicorn", "--app-dir", str(HERE), "--host", "127.0.0.1", "--port", str(port),
-            "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning", "asgi_app:app"]
+    return [str(VENV / "bin/python"), "-m", "uvicorn", "--app-dir", str(HERE), "--host", "127.0.0.1",
+            "--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning",
+            "asgi_app:app"]
 
 
 class Program(NamedTuple):
@@ -86,7 +87,8 @@ PROGRAMS_BY_NAME: Dict[str, Program] = {
     "bare-again": Program(bare, "the same program a second time"),
     "nginx": Program(nginx, "nginx, one worker, return 200", False),
     "uvicorn": Program(uvicorn, "uvicorn, uvloop, httptools, the least ASGI application", False),
-    "c-inline": Program(demo_c("--executor", "inline", "--shards", "1", "--io-threads", "1"), "C demo, handlers on the I/O loop"),
+    "c-inline": Program(demo_c("--executor", "inline", "--shards", "1", "--io-threads", "1"),
+                        "C demo, handlers on the I/O loop"),
     "c-shard": Program(demo_c("--shards", "1", "--io-threads", "1"), "C demo, I/O loop and one shard"),
     "c-io0": Program(demo_c("--shards", "1", "--io-threads", "0"), "C demo, one shard that does its own I/O"),
     "py": Program(demo_python(), "Python demo, defaults"),

@@ -11,9 +11,9 @@ function init(args)
 end
 
 -- wrk "corrects" latencies before done() sees them: for each above twice the mean time between requests of a
--- connection it adds ones shorter by that time, down to it. Pipelined requests are timed as a batch, so there that fills
--- the table with times that nobody waited. What it added is taken out again, from the longest time down, which leaves
--- the times as they were measured.
+-- connection it adds ones shorter by that time, down to it. Pipelined requests are timed as a batch, so there that
+-- fills the table with times that nobody waited. What it added is taken out again, from the longest time down, which
+-- leaves the times as they were measured.
 local function measured(latency, interval)
     local counts, times, total = {}, {}, 0
     for i = 1, #latency do
