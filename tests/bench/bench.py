@@ -126,7 +126,7 @@ def main() -> int:
     if any("uvicorn" in targets for targets in todo.values()):
         make_venv()
     about = machine.describe()
-    samples = run_rounds(todo, args, cpus)
+    samples = run_rounds(todo, args, cpus) if todo else []
     rows = report.summarize(samples)
     if samples:
         report.print_tables(rows, LOADS)
@@ -137,7 +137,7 @@ def main() -> int:
         for one in micro:
             print(f"  {one['bench']:20} {one['ns']:9.1f} ns ({one['ns_least']:.1f})")
     where = f"servers on CPU {min(cpus.server)}, loads on {min(cpus.load)}" if cpus.server else "not pinned"
-    print(f"\n{args.rounds} rounds in {time.monotonic() - begun:.0f} s on {os.cpu_count()} CPUs"
+    print(f"\n{args.rounds if todo else 0} rounds in {time.monotonic() - begun:.0f} s on {os.cpu_count()} CPUs"
           f" ({about['machine']['cpu']}), {where}")
     write_json(args.json, {**about, "rounds": args.rounds, "seconds": args.seconds, "pinned": bool(cpus.server),
                            "summary": rows, "samples": samples, "micro": micro})
