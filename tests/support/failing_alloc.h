@@ -16,6 +16,26 @@
  *     }
  */
 
+/** The loop above for one call that gives `error` without memory; `undo` is run after the call that succeeded. Fails the
+ *  test when memory was never asked for, or when something leaks. */
+#define FAILS_WITHOUT_MEMORY(error, call, undo)                                              \
+    do {                                                                                     \
+        for (size_t nth_ = 1;; nth_++) {                                                     \
+            failing_alloc_arm(nth_);                                                         \
+            int rc_ = (call);                                                                \
+            if (!failing_alloc_disarm()) {                                                   \
+                cr_expect_gt(nth_, 1, "%s allocates nothing", #call);                        \
+                cr_expect_eq(rc_, 0, "%s gives %d", #call, rc_);                             \
+                if (rc_ == 0) {                                                              \
+                    undo;                                                                    \
+                }                                                                            \
+                break;                                                                       \
+            }                                                                                \
+            cr_assert_eq(rc_, error, "allocation %zu of %s: %d", nth_, #call, rc_);          \
+        }                                                                                    \
+        cr_expect_not(failing_alloc_leaks());                                                \
+    } while (0)
+
 /** Let the nth allocation from now on fail (1: the next), and no other. */
 void failing_alloc_arm(size_t nth);
 
