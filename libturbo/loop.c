@@ -54,9 +54,24 @@ static void on_check(uv_check_t *check) {
         disarm_all(loop);
 }
 
+/* A loop takes four descriptors, the first one of a process six. When libuv (1.44) cannot have them it leaves one open,
+ * or, for the pipe of the first loop, calls abort(): look first whether it can. */
+#define LOOP_FDS 6
+
+static int can_open_fds(void) {
+    int fds[LOOP_FDS], count = 0, rc = 0;
+    while (count < LOOP_FDS && (rc = turbo__os_event_open(&fds[count])) == 0)
+        count++;
+    while (count > 0)
+        turbo__os_event_close(fds[--count]);
+    return rc;
+}
+
 int turbo__loop_open(turbo__loop *loop, int driven) {
-    int rc = uv_loop_init(&loop->uv);
+    int rc = can_open_fds();
     if (rc < 0)
+        return rc;
+    if ((rc = uv_loop_init(&loop->uv)) < 0)
         return turbo__loop_error(rc);
     loop->open = 1;
     loop->driven = driven != 0;
