@@ -28,7 +28,7 @@ typedef void (*turbo_stopped_fn)(turbo_server *server, void *user);
  *
  * @param out      receives the server.
  * @param options  copied; NULL for all defaults.
- * @return 0; TURBO_EINVAL when settings contradict each other; TURBO_ENOMEM.
+ * @return 0; TURBO_ENOMEM.
  *
  * Owns: the caller gives the server back with turbo_server_release().
  * Thread: any.   Blocks: no.   Reenter: allowed.
@@ -59,7 +59,7 @@ TURBO_API int turbo_server_listen(turbo_server *server, const char *address);
  *
  * @param server  not NULL, not started.
  * @param fd      a listening stream socket.
- * @return 0; TURBO_EINVAL when fd is no listening stream socket; TURBO_ESTATE after start; TURBO_ENOMEM; TURBO_EMFILE.
+ * @return 0; TURBO_EINVAL when fd is no listening stream socket; TURBO_ESTATE after start; TURBO_ENOMEM.
  *
  * Owns: on 0 the library takes fd and closes it at stop.
  * Thread: setup.   Blocks: no.   Reenter: no.
