@@ -89,10 +89,14 @@ void rig_listen(rig *r, uint32_t flags, const char *settings) {
 
 void rig_start(rig *r) { cr_assert_eq(turbo_server_start(r->server), 0); }
 
+/* A shard that has ended is never polled again, as turbo_shard_poll() says. */
 size_t rig_poll(rig *r) {
     size_t ended = 0, count = turbo_server_shard_count(r->server);
-    for (size_t i = 0; i < count; i++)
-        ended += turbo_shard_poll(turbo_server_shard(r->server, i)) == TURBO_ECLOSED;
+    for (size_t i = 0; i < count && i < RIG_SHARDS_MAX; i++) {
+        if (!r->ended[i])
+            r->ended[i] = turbo_shard_poll(turbo_server_shard(r->server, i)) == TURBO_ECLOSED;
+        ended += r->ended[i];
+    }
     return ended;
 }
 
@@ -108,10 +112,13 @@ void rig_end(rig *r) {
             AWAIT(rig_poll(r) == turbo_server_shard_count(r->server));
         cr_expect_eq(turbo_server_wait(r->server), 0);
     }
-    for (size_t i = 0; i < r->seen.count; i++)
+    for (size_t i = 0; i < r->seen.count; i++) {
+        (void)turbo_request_fail(r->seen.reqs[i]); /* an executor owes each an answer, also when nobody waits */
         turbo_request_release(r->seen.reqs[i]);
+    }
     turbo_server_release(r->server);
     pthread_mutex_destroy(&r->seen.lock);
+    memset(r, 0, sizeof *r); /* a pointer left here would hide a leak */
 }
 
 /* -- handlers -- */

@@ -10,6 +10,7 @@
 #include "turbo.h"
 
 #define RIG_REQUESTS_MAX 4096
+#define RIG_SHARDS_MAX 16
 
 /* What the executor saw. Written on the shards' threads; with a driven executor that is the test's own. */
 typedef struct recorder {
@@ -36,12 +37,13 @@ typedef struct rig {
     turbo_server *server;
     recorder seen;
     int driven;
+    uint8_t ended[RIG_SHARDS_MAX]; /* driven shards that said TURBO_ECLOSED */
 } rig;
 
-/** A server with the recording executor: flags as turbo_executor_ops.flags, settings as "shards=1 queue_max=2". */
+/** A server with the recording executor: flags as turbo_executor_ops.flags, settings as "queue_max=2"; one shard, one
+ *  I/O thread unless they say otherwise. */
 void rig_new(rig *r, uint32_t flags, const char *settings);
 
-/** Start; a server with shards of its own, and shards = 1, unless settings say otherwise. */
 void rig_start(rig *r);
 
 /** rig_new(), listening on 127.0.0.1 at port 0. */
@@ -53,7 +55,7 @@ size_t rig_poll(rig *r);
 /** Poll until nothing is due any more. */
 void rig_settle(rig *r);
 
-/** Abort, poll to the end, wait, release the server and every recorded request. */
+/** Abort, poll to the end, wait; fail what is not answered; release the server and every recorded request. */
 void rig_end(rig *r);
 
 /** Options from "name=value name=value". */
