@@ -170,8 +170,10 @@ static void *shard_main(void *arg) {
         if (server->settings.io_threads == 0)
             turbo__io_adopt_thread(server->ios[shard->index]);
         turbo__loop_run(shard->loop);
-    } else if (rc >= 0 && shard->ops.stop_shard != NULL) {
-        shard->ops.stop_shard(shard->self, shard);
+    } else {
+        turbo__shard_give_up(shard);
+        if (rc >= 0 && shard->ops.stop_shard != NULL)
+            shard->ops.stop_shard(shard->self, shard);
     }
     return NULL;
 }
@@ -428,9 +430,11 @@ static void undo_begin(turbo_server *server) {
     let_go(server, 1);
     for (size_t i = 0; i < server->shard_count; i++) {
         turbo_shard *shard = server->shards[i];
+        if (!shard->driven)
+            continue; /* its thread does that */
+        turbo__shard_give_up(shard);
         if (shard->begun && shard->ops.stop_shard != NULL)
             shard->ops.stop_shard(shard->self, shard);
-        atomic_store(&shard->state, TURBO__SHARD_ENDED);
     }
     join_all(server);
 }

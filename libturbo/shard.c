@@ -546,7 +546,14 @@ void turbo__shard_close_unused(turbo_shard *shard) {
     turbo__loop_leave(shard->loop, &shard->member);
 }
 
+void turbo__shard_give_up(turbo_shard *shard) {
+    atomic_store(&shard->state, TURBO__SHARD_ENDED);
+    end_mail(shard);
+    end_timers(shard);
+}
+
 void turbo__shard_free(turbo_shard *shard) {
+    turbo__shard_give_up(shard); /* nothing is left with one that ran */
     turbo__mailbox_free(&shard->box);
     turbo__batcher_free(&shard->batcher);
     turbo__heap_free(&shard->timers);

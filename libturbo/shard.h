@@ -72,6 +72,9 @@ int turbo__shard_begin(turbo_shard *shard);
 /** Abandon what is left, end the executor and seal the mailbox, at its next turn. Thread: any. */
 void turbo__shard_stop(turbo_shard *shard);
 
+/** Tell the posted functions and timers of a shard that will not run that it has ended. */
+void turbo__shard_give_up(turbo_shard *shard);
+
 /** Close the handles of a shard that did not run to its end. turbo__loop_free() must follow. */
 void turbo__shard_close_unused(turbo_shard *shard);
 
