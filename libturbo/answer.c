@@ -60,7 +60,7 @@ static void leave_shard(turbo_request *req) {
 
 static void complete_detached(turbo_request *req) {
     if (req->shard != NULL)
-        atomic_fetch_add_explicit(&req->shard->answered, 1, memory_order_relaxed);
+        turbo__shard_answered(req->shard);
     req->done(req, req->failed ? TURBO_EUSER : 0, req->failed ? NULL : req->resp, req->done_user);
     turbo__request_answer_done(req);
     if (req->shard != NULL)

@@ -108,6 +108,31 @@ int turbo__shard_push_here(turbo_shard *shard, turbo_request *req) {
     return 0;
 }
 
+/* -- accounts of requests without a connection -- */
+
+static void count_taken(turbo_shard *shard) {
+    atomic_fetch_add_explicit(&shard->taken, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&shard->unanswered, 1, memory_order_relaxed);
+}
+
+/* It was not taken after all; the end may have counted it meanwhile. */
+static void uncount_taken(turbo_shard *shard) {
+    atomic_fetch_sub_explicit(&shard->taken, 1, memory_order_relaxed);
+    if (atomic_fetch_sub_explicit(&shard->unanswered, 1, memory_order_relaxed) & TURBO__SHARD_COUNTED)
+        atomic_fetch_sub_explicit(&shard->abandoned, 1, memory_order_relaxed);
+}
+
+void turbo__shard_answered(turbo_shard *shard) {
+    if ((atomic_fetch_sub_explicit(&shard->unanswered, 1, memory_order_relaxed) & TURBO__SHARD_COUNTED) == 0)
+        atomic_fetch_add_explicit(&shard->answered, 1, memory_order_relaxed);
+}
+
+/* What the executor has and has not answered when the shard ends. */
+static void count_abandoned(turbo_shard *shard) {
+    uint64_t left = atomic_fetch_or_explicit(&shard->unanswered, TURBO__SHARD_COUNTED, memory_order_relaxed);
+    atomic_fetch_add_explicit(&shard->abandoned, left, memory_order_relaxed);
+}
+
 int turbo_shard_submit(turbo_shard *shard, turbo_request *req) {
     if (req->shard != NULL || atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__OPEN)
         return TURBO_ESTATE;
@@ -115,13 +140,13 @@ int turbo_shard_submit(turbo_shard *shard, turbo_request *req) {
     req->queued_ns = turbo__clock_ns();
     if (req->done != NULL) {
         turbo_request_retain(req); /* the answer path's; one with a connection was born with it */
-        atomic_fetch_add_explicit(&shard->taken, 1, memory_order_relaxed);
+        count_taken(shard);
     }
     turbo__mail_chain chain = {&req->to_shard, &req->to_shard, 1};
     int rc = turbo__shard_push(shard, &chain);
     if (rc < 0) {
         if (req->done != NULL) {
-            atomic_fetch_sub_explicit(&shard->taken, 1, memory_order_relaxed);
+            uncount_taken(shard);
             turbo_request_release(req);
         }
         turbo__shard_unprepare(req);
@@ -169,6 +194,7 @@ static void give_up(turbo_shard *shard, turbo_request *req, _Atomic uint64_t *co
     turbo__count(counter, 1);
     if (turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED) == 0) {
         if (req->done != NULL) {
+            atomic_fetch_sub_explicit(&shard->unanswered, 1, memory_order_relaxed);
             turbo__count(&shard->abandoned, 1);
             req->done(req, TURBO_ECLOSED, NULL, req->done_user);
         }
@@ -407,6 +433,7 @@ static void wind_down(turbo_shard *shard) {
     if (shard->ops.stop_shard != NULL)
         shard->ops.stop_shard(shard->self, shard);
     turbo_shard_flush(shard);
+    count_abandoned(shard);
     atomic_store(&shard->state, TURBO__SHARD_ENDED);
     turbo__shard_close_unused(shard);
     turbo__server_shard_ended(shard->server);

@@ -21,6 +21,9 @@ enum { TURBO__MAIL_REQUEST = 0, TURBO__MAIL_POST };
 /* Life of a shard, in this order. */
 enum { TURBO__SHARD_NEW = 0, TURBO__SHARD_RUNNING, TURBO__SHARD_STOPPING, TURBO__SHARD_ENDED };
 
+/* Bit of turbo_shard.unanswered: the end has counted what was left, and later answers count no more. */
+#define TURBO__SHARD_COUNTED ((uint64_t)1 << 63)
+
 struct turbo_shard {
     turbo_server *server;
     uint32_t index;
@@ -59,6 +62,7 @@ struct turbo_shard {
     /* Counters; those with one writer are written by the shard's thread. */
     _Atomic uint64_t requests, batches, batch_sizes[TURBO_STATS_BATCH_BUCKETS], dropped, abandoned;
     _Atomic uint64_t taken, answered; /* requests without a connection; any thread   */
+    _Atomic uint64_t unanswered;      /* of these; with TURBO__SHARD_COUNTED: counted as abandoned */
     _Atomic uint64_t queued_most, shed; /* I/O loops and submitters                  */
     _Atomic uint64_t latency[TURBO_STATS_LATENCY_BUCKETS]; /* any thread             */
 };
@@ -114,6 +118,9 @@ void turbo__shard_send_home(turbo_shard *shard, turbo_request *req);
 static inline uint64_t turbo__shard_load(turbo_shard *shard) {
     return atomic_load_explicit(&shard->queued, memory_order_relaxed) + turbo__gate_inside(&shard->gate);
 }
+
+/** A request without a connection has its answer. Thread: any. */
+void turbo__shard_answered(turbo_shard *shard);
 
 /** Count the time from the queue to now_ns. Thread: any. */
 void turbo__shard_latency(turbo_shard *shard, const turbo_request *req, uint64_t now_ns);
