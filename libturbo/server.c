@@ -261,6 +261,8 @@ static void tell_all(turbo_server *server, unsigned what) {
 static void drain(turbo_server *server) {
     uint64_t limit = wall_ms() + server->settings.drain_timeout_ms;
     tell_all(server, TURBO__IO_DRAIN);
+    for (size_t i = 0; i < server->shard_count; i++)
+        turbo__mailbox_poke(&server->shards[i]->box); /* a batch that waits for more waits no longer */
     while (!server->abort_wanted) {
         uint64_t now = wall_ms();
         int connected = server->drained < server->io_count;
