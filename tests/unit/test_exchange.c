@@ -277,6 +277,27 @@ Test(exchange, continue_is_offered_once_the_answers_before_it_have_left) {
     end(&r, &c);
 }
 
+Test(exchange, slow_messages_are_answered_408_and_idle_connections_closed) {
+    static const char *const cases[][2] = {
+        {"head_timeout_ms=1", "GET / HT"},
+        {"body_stall_timeout_ms=1", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab"},
+        {"idle_timeout_ms=1", ""}};
+    for (size_t i = 0; i < 3; i++) {
+        rig r;
+        client c;
+        start(&r, &c, 0, cases[i][0]);
+        client_send(&c, cases[i][1]);
+        cr_expect_eq(client_answer(&c), i < 2 ? 408 : 0, "%s", cases[i][0]);
+        if (i < 2)
+            cr_expect_eq(client_answer(&c), 0);
+        cr_expect_not(c.reset);
+        turbo_stats s = stats_of(&r);
+        cr_expect(s.timeouts_head == (i == 0) && s.timeouts_body == (i == 1) && s.timeouts_idle == (i == 2));
+        expect_all_accounted(r.server, i < 2, i < 2, 0, 0, 0);
+        end(&r, &c);
+    }
+}
+
 /* -- clients that go -- */
 
 Test(exchange, a_half_closed_client_is_answered_in_full) {

@@ -1,0 +1,458 @@
+/* test_conn.c - one connection over a socket pair: read, parse, report, write, close; deadlines of a few milliseconds. */
+#include "conn.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../support/await.h"
+#include "../support/failing_alloc.h"
+#include "list.h"
+#include "mem.h"
+#include "turbo/error.h"
+
+TestSuite(conn, .timeout = 60);
+
+#define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+/* What the layer above saw of its one connection. */
+static struct {
+    unsigned begins, heads, ends, truncated, rooms, gones;
+    int status; /* of error */
+    char body[64];
+    size_t body_len;
+    int stop_at_end; /* what end returns */
+} seen;
+
+static uv_loop_t loop;
+static turbo__settings settings;
+static turbo__conn_group group;
+static turbo__conn *conn; /* NULL once gone */
+static int peer;
+
+static void on_begin(turbo__conn *c) { (void)c, seen.begins++; }
+
+static int on_head(turbo__conn *c, const turbo__h1_head *head) {
+    (void)head;
+    c->owed++;
+    seen.heads++;
+    return 0;
+}
+
+static int on_body(turbo__conn *c, const char *data, size_t len) {
+    (void)c;
+    cr_assert_leq(seen.body_len + len, sizeof seen.body);
+    memcpy(seen.body + seen.body_len, data, len);
+    seen.body_len += len;
+    return 0;
+}
+
+static int on_end(turbo__conn *c) {
+    seen.ends++;
+    if (seen.stop_at_end)
+        turbo__conn_finish(c, 1);
+    return seen.stop_at_end;
+}
+
+static void on_error(turbo__conn *c, int status, const char *reason) {
+    cr_expect_not_null(reason);
+    c->owed += seen.begins > seen.heads; /* a message whose head was not reported is owed an answer from now on */
+    seen.status = status;
+}
+
+static void on_truncated(turbo__conn *c) {
+    seen.truncated++;
+    c->owed = 0;
+}
+
+static void on_room(turbo__conn *c) { (void)c, seen.rooms++; }
+
+static void on_gone(turbo__conn *c) {
+    cr_expect_eq(c, conn);
+    seen.gones++;
+    conn = NULL;
+}
+
+static const turbo__conn_events events = {on_begin, on_head, on_body, on_end, on_error, on_truncated, on_room, on_gone};
+
+static void open_conn(void) {
+    int fds[2];
+    cr_assert_eq(uv_loop_init(&loop), 0);
+    if (settings.pipeline_max == 0)
+        turbo__settings_default(&settings);
+    cr_assert_eq(turbo__conn_group_open(&group, &loop, &events, &settings), 0);
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    conn = turbo__calloc(1, sizeof *conn);
+    cr_assert_not_null(conn);
+    cr_assert_eq(turbo__conn_open(conn, &group, fds[0]), 0);
+    peer = fds[1];
+}
+
+static void close_conn(void) {
+    turbo__conn_group_kill(&group);
+    (void)turbo__conn_group_turn(&group);
+    turbo__conn_group_close(&group);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    turbo__conn_group_free(&group);
+    (void)uv_loop_close(&loop);
+    if (peer >= 0)
+        close(peer);
+    cr_expect_eq(seen.gones, 1, "gone is told exactly once");
+    cr_expect_not(failing_alloc_leaks());
+}
+
+static int turn(void) {
+    uv_run(&loop, UV_RUN_NOWAIT);
+    return turbo__conn_group_turn(&group);
+}
+
+static void settle(void) {
+    (void)turn(); /* the next pass sees what this one made ready */
+    while (turn()) {
+    }
+}
+
+static void send_text(const char *text) { cr_assert_eq(write(peer, text, strlen(text)), (ssize_t)strlen(text)); }
+
+static void give(const char *text) {
+    cr_assert_eq(turbo__outq_copy(&conn->out, &group.outpool, text, strlen(text)), 0);
+    turbo__conn_touch(conn);
+}
+
+/* An answer to the first message owed. */
+static void answer(const char *text) {
+    conn->owed--;
+    give(text);
+}
+
+/* @return how many bytes the peer has got; -1 nothing yet; 0 the end. */
+static ssize_t got(char *out, size_t size) {
+    ssize_t n = read(peer, out, size - 1);
+    out[n > 0 ? n : 0] = '\0';
+    return n;
+}
+
+static void expect_got(const char *text) {
+    char buf[256];
+    (void)got(buf, sizeof buf);
+    cr_expect_str_eq(buf, text);
+}
+
+static void expect_closed(void) {
+    char buf[16];
+    cr_expect_eq(got(buf, sizeof buf), 0);
+}
+
+/* -- messages -- */
+
+Test(conn, reports_a_message_cut_at_every_byte) {
+    static const char text[] = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+    open_conn();
+    for (size_t i = 0; text[i] != '\0'; i++) {
+        cr_expect_eq(seen.ends, 0);
+        cr_assert_eq(write(peer, text + i, 1), 1);
+        settle();
+        cr_expect_eq(seen.begins, 1, "byte %zu", i);
+    }
+    cr_expect(seen.heads == 1 && seen.ends == 1);
+    cr_expect(seen.body_len == 3 && memcmp(seen.body, "abc", 3) == 0);
+    cr_expect_null(conn->parser, "an idle connection holds no parser");
+    cr_expect_eq(group.parser_count, 1);
+    cr_expect_eq(atomic_load(&group.bytes_in), sizeof text - 1);
+    answer("answer");
+    settle();
+    expect_got("answer");
+    cr_expect_eq(atomic_load(&group.bytes_out), 6);
+    close_conn();
+}
+
+Test(conn, a_malformed_message_is_reported_and_closes_behind_its_answer) {
+    open_conn();
+    send_text(GET "GE\x01 / HTTP/1.1\r\n\r\n" GET);
+    settle();
+    cr_expect(seen.heads == 1 && seen.status == 400);
+    cr_expect_eq(atomic_load(&group.parse_errors), 1);
+    answer("first");
+    settle();
+    cr_expect_not_null(conn);
+    expect_got("first");
+    answer("second");
+    settle();
+    expect_got("second");
+    expect_closed();
+    cr_expect_eq(seen.heads, 1, "nothing behind it is parsed");
+    close(peer);
+    peer = -1;
+    settle();
+    cr_expect_null(conn, "the client's end was waited for");
+    close_conn();
+}
+
+/* -- pausing -- */
+
+Test(conn, pauses_at_pipeline_max_and_goes_on_at_half) {
+    turbo__settings_default(&settings);
+    settings.pipeline_max = 4;
+    open_conn();
+    send_text(GET GET GET GET GET GET);
+    settle();
+    cr_expect_eq(seen.ends, 4);
+    cr_expect(conn->paused);
+    send_text(GET);
+    settle();
+    cr_expect_eq(seen.begins, 4, "it is not read");
+    answer("1");
+    settle();
+    cr_expect_eq(seen.ends, 4, "three are owed");
+    answer("2");
+    settle();
+    cr_expect_eq(seen.ends, 6, "up to the cap again");
+    answer("3");
+    answer("4");
+    settle();
+    cr_expect_eq(seen.ends, 7);
+    cr_expect_not(conn->paused);
+    expect_got("1234");
+    close_conn();
+}
+
+Test(conn, pauses_while_too_much_is_unsent) {
+    static char large[2000];
+    turbo__settings_default(&settings);
+    settings.unsent_max_bytes = 1024;
+    open_conn();
+    int small = 1;
+    (void)setsockopt(conn->stream.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    memset(large, 'x', sizeof large - 1);
+    for (int i = 0; i < 10; i++)
+        give(large);
+    (void)turbo__conn_group_turn(&group);
+    cr_assert_gt(conn->out.bytes, 1024, "the kernel took it all");
+    cr_expect_not(turbo__conn_has_room(conn));
+    send_text(GET GET);
+    settle();
+    cr_expect_eq(seen.ends, 1);
+    cr_expect(conn->paused);
+    char buf[4096];
+    AWAIT((got(buf, sizeof buf), settle(), seen.ends == 2));
+    cr_expect_gt(seen.rooms, 0, "streams are told that there is room");
+    close_conn();
+}
+
+Test(conn, a_hang_up_while_paused_ends_it) {
+    turbo__settings_default(&settings);
+    settings.pipeline_max = 1;
+    open_conn();
+    send_text(GET GET);
+    settle();
+    cr_expect(conn->paused);
+    close(peer);
+    peer = -1;
+    settle();
+    cr_expect_null(conn);
+    close_conn();
+}
+
+/* -- ends -- */
+
+Test(conn, the_clients_end_finishes_behind_what_is_owed) {
+    open_conn();
+    send_text(GET);
+    cr_assert_eq(shutdown(peer, SHUT_WR), 0);
+    settle();
+    cr_expect_eq(seen.truncated, 0);
+    cr_expect_not_null(conn);
+    answer("answer");
+    settle();
+    cr_expect_null(conn);
+    expect_got("answer");
+    expect_closed();
+    close_conn();
+}
+
+Test(conn, the_clients_end_inside_a_message_truncates_it) {
+    open_conn();
+    send_text("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab");
+    cr_assert_eq(shutdown(peer, SHUT_WR), 0);
+    settle();
+    cr_expect_eq(seen.truncated, 1);
+    cr_expect_eq(seen.ends, 0);
+    cr_expect_null(conn);
+    close_conn();
+}
+
+Test(conn, on_fin_cancel_ends_it_at_once) {
+    turbo__settings_default(&settings);
+    settings.on_fin = TURBO__ON_FIN_CANCEL;
+    open_conn();
+    send_text(GET);
+    cr_assert_eq(shutdown(peer, SHUT_WR), 0);
+    settle();
+    cr_expect_null(conn);
+    close_conn();
+}
+
+Test(conn, a_layer_that_stops_is_given_nothing_more) {
+    seen.stop_at_end = 1;
+    open_conn();
+    send_text(GET GET);
+    settle();
+    cr_expect_eq(seen.ends, 1);
+    cr_expect(conn->finishing && conn->discarded);
+    answer("last");
+    settle();
+    expect_got("last");
+    expect_closed();
+    close_conn();
+}
+
+/* A close() with unread bytes would reset the connection, and might destroy the answer (RFC 9112 9.6). */
+Test(conn, lingers_until_the_client_has_read) {
+    open_conn();
+    send_text(GET);
+    settle();
+    turbo__conn_finish(conn, 0);
+    answer("last");
+    settle();
+    cr_expect_not_null(conn, "our side has ended, the client's has not");
+    send_text("more that nobody wants");
+    settle();
+    expect_got("last");
+    expect_closed();
+    cr_assert_eq(shutdown(peer, SHUT_WR), 0);
+    settle();
+    cr_expect_null(conn);
+    close_conn();
+}
+
+Test(conn, a_client_that_expects_the_close_gets_it_at_once) {
+    open_conn();
+    send_text(GET);
+    settle();
+    turbo__conn_finish(conn, 1);
+    answer("last");
+    settle();
+    cr_expect_null(conn);
+    expect_got("last");
+    close_conn();
+}
+
+Test(conn, drain_closes_idle_connections_and_reads_the_others_once_more) {
+    open_conn();
+    send_text(GET); /* in the socket, not read yet */
+    turbo__conn_group_drain(&group);
+    settle();
+    cr_expect_eq(seen.heads, 1);
+    answer("answer");
+    settle();
+    expect_got("answer");
+    expect_closed();
+    close_conn();
+}
+
+/* -- deadlines: the real clock of the loop, so short ones, and only that they come is tested -- */
+
+Test(conn, a_slow_head_is_reported_as_408) {
+    turbo__settings_default(&settings);
+    settings.head_timeout_ms = 1;
+    open_conn();
+    send_text("GET / HT");
+    AWAIT((settle(), seen.status == 408));
+    cr_expect_eq(atomic_load(&group.timeouts_head), 1);
+    answer("too slow");
+    settle();
+    expect_got("too slow");
+    expect_closed();
+    close_conn();
+}
+
+Test(conn, a_body_that_stalls_is_reported_as_408) {
+    turbo__settings_default(&settings);
+    settings.body_stall_timeout_ms = 1;
+    open_conn();
+    send_text("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab");
+    AWAIT((settle(), seen.status == 408));
+    cr_expect_eq(atomic_load(&group.timeouts_body), 1);
+    close_conn();
+}
+
+Test(conn, an_idle_connection_is_closed_without_a_word) {
+    turbo__settings_default(&settings);
+    settings.idle_timeout_ms = 1;
+    open_conn();
+    AWAIT((settle(), atomic_load(&group.timeouts_idle) == 1));
+    settle();
+    expect_closed();
+    cr_expect_eq(seen.status, 0);
+    close_conn();
+}
+
+Test(conn, a_client_that_takes_no_answer_bytes_is_given_up) {
+    static char large[65536];
+    turbo__settings_default(&settings);
+    settings.body_stall_timeout_ms = 1;
+    open_conn();
+    memset(large, 'x', sizeof large - 1);
+    for (int i = 0; i < 40; i++)
+        give(large);
+    AWAIT((settle(), conn == NULL));
+    cr_expect_eq(atomic_load(&group.timeouts_body), 1);
+    close_conn();
+}
+
+Test(conn, a_client_that_does_not_end_is_not_waited_for_for_ever) {
+    open_conn();
+    turbo__conn_finish(conn, 0);
+    turbo__conn_touch(conn);
+    group.draining = 1; /* 500 ms instead of 2 s */
+    settle();
+    cr_expect_not_null(conn);
+    AWAIT((settle(), conn == NULL));
+    close_conn();
+}
+
+Test(conn, while_an_answer_is_owed_there_is_no_deadline) {
+    turbo__settings_default(&settings);
+    settings.idle_timeout_ms = settings.head_timeout_ms = settings.body_stall_timeout_ms = 1;
+    open_conn();
+    send_text(GET);
+    AWAIT((settle(), seen.ends == 1));
+    for (int i = 0; i < 300; i++) {
+        (void)await_longer(UINT64_MAX);
+        settle();
+    }
+    cr_expect_not_null(conn);
+    close_conn();
+}
+
+/* -- memory -- */
+
+Test(conn, group_without_memory) {
+    turbo__conn_group other;
+    cr_assert_eq(uv_loop_init(&loop), 0);
+    turbo__settings_default(&settings);
+    for (size_t nth = 1; nth <= 2; nth++) {
+        other = (turbo__conn_group){0};
+        failing_alloc_arm(nth);
+        cr_expect_eq(turbo__conn_group_open(&other, &loop, &events, &settings), TURBO_ENOMEM);
+        cr_expect(failing_alloc_disarm());
+        turbo__conn_group_close(&other);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        turbo__conn_group_free(&other);
+    }
+    cr_expect_eq(uv_loop_close(&loop), 0);
+    cr_expect_not(failing_alloc_leaks());
+}
+
+Test(conn, without_memory_for_a_parser_the_connection_ends) {
+    open_conn();
+    send_text(GET);
+    failing_alloc_arm(1);
+    settle();
+    cr_expect(failing_alloc_disarm());
+    cr_expect_null(conn);
+    close_conn();
+}
