@@ -2,8 +2,10 @@
 #include "exchange.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "../support/await.h"
 #include "../support/client.h"
@@ -361,6 +363,80 @@ Test(exchange, an_executor_is_told_when_the_client_has_gone) {
     cr_expect_eq(reply(r.seen.reqs[0], "nobody"), 0, "also when the client has gone");
     turbo_shard_flush(turbo_server_shard(r.server, 0));
     expect_all_accounted(r.server, 1, 0, 0, 1, 0);
+    rig_end(&r);
+    cr_expect_not(failing_alloc_leaks());
+}
+
+/* -- without memory: all on the test's thread, so that it chooses which allocation fails -- */
+
+static int answer_streamed(turbo_request *req, void *user) {
+    static char part[5000];
+    turbo_response *resp = NULL;
+    int rc = turbo_response_new(&resp, 200);
+    (void)user;
+    if (rc < 0 || (rc = turbo_response_body_copy(resp, "first", 5)) < 0 ||
+        (rc = turbo_request_respond_begin(req, resp)) < 0) {
+        turbo_response_free(resp);
+        return rc;
+    }
+    memset(part, 'p', sizeof part);
+    for (int i = 0; i < 3; i++)
+        if ((rc = turbo_request_respond_write(req, part, sizeof part)) < 0)
+            return rc;
+    return turbo_request_respond_end(req);
+}
+
+static int answer_large(turbo_request *req, void *user) {
+    static char large[9000];
+    (void)user;
+    memset(large, 'l', sizeof large);
+    return turbo_request_reply(req, 200, "text/plain", large, sizeof large);
+}
+
+/* Serve one request whose nth allocation fails, until the connection ends. @return 1 when there were so many. */
+static int serve_without_memory(rig *r, const char *request, size_t nth) {
+    char buf[65536];
+    client c;
+    ssize_t n;
+    client_open(&c, turbo_server_port(r->server));
+    client_send(&c, request);
+    client_fin(&c);
+    failing_alloc_arm(nth);
+    AWAIT(rig_poll(r) == 0 && ((n = recv(c.fd, buf, sizeof buf, MSG_DONTWAIT)) == 0 || (n < 0 && errno != EAGAIN)));
+    int failed = failing_alloc_disarm();
+    client_close(&c, 0);
+    return failed;
+}
+
+Test(exchange, whichever_allocation_fails_the_request_is_accounted_for_and_the_server_goes_on) {
+    static const char chunked[] = "POST /in HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                  "3\r\nabc\r\n600\r\n";
+    static char body[sizeof chunked + 0x600 + 8];
+    static const char *const requests[] = {ASK, "GET /large HTTP/1.1\r\nHost: a\r\n\r\n",
+                                           "GET /streamed HTTP/1.1\r\nHost: a\r\n\r\n" ASK, body, "BAD\r\n\r\n",
+                                           "GET /none HTTP/1.1\r\nHost: a\r\n\r\n"};
+    rig r;
+    strcpy(body, chunked);
+    memset(body + sizeof chunked - 1, 'b', 0x600);
+    strcpy(body + sizeof chunked - 1 + 0x600, "\r\n0\r\n\r\n");
+    rig_listen(&r, TURBO_EXECUTOR_DRIVEN, "io_threads=0");
+    r.seen.runs = 1;
+    cr_assert_eq(turbo_server_route(r.server, "GET", "/", NULL, answer_ok, NULL), 0);
+    cr_assert_eq(turbo_server_route(r.server, "POST", "/in", NULL, answer_ok, NULL), 0);
+    cr_assert_eq(turbo_server_route(r.server, "GET", "/large", NULL, answer_large, NULL), 0);
+    cr_assert_eq(turbo_server_route(r.server, "GET", "/streamed", NULL, answer_streamed, NULL), 0);
+    rig_start(&r);
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+        size_t nth = 1;
+        while (serve_without_memory(&r, requests[i], nth))
+            cr_assert_lt(nth++, 100);
+        cr_expect_gt(nth, 1, "nothing was allocated for %s", requests[i]);
+        turbo_stats s = stats_of(&r);
+        cr_expect_eq(s.taken, s.answered + s.shed + s.dropped + s.abandoned, "%s", requests[i]);
+        cr_expect_eq(s.connections, 0);
+        cr_expect_eq(s.body_memory, 0);
+        cr_expect_eq(turbo_shard_inflight(turbo_server_shard(r.server, 0)), 0);
+    }
     rig_end(&r);
     cr_expect_not(failing_alloc_leaks());
 }
