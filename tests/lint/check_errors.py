@@ -5,8 +5,8 @@ A test says what it provokes in a comment directly above it, and does so in its 
     /* errors: turbo_server_listen TURBO_EADDRINUSE, TURBO_EADDR; turbo_server_start TURBO_ESTATE */
     Test(api_server, listen_tells_why_not) { ... }
 
-The pairs come from each `@return`, with what "as turbo_other()" and "what turbo_other() returned" stand for. Fails for a
-pair without a test, for a comment whose test does not name the function and the error, and for one that no header
+The pairs come from each `@return`, with what "as turbo_other()" and "what turbo_other() returned" stand for. Fails for
+a pair without a test, for a comment whose test does not name the function and the error, and for one that no header
 documents.
 
 usage: check_errors.py INCLUDE_DIR TESTS_DIR [--table]

@@ -15,7 +15,7 @@ typedef struct client {
     size_t body_len;
 } client;
 
-/** Connect to 127.0.0.1. Aborts the test when that fails, as every function here does on what a test does not expect. */
+/** Connect to 127.0.0.1. Fails the test when it cannot, as every function here does on what no test expects. */
 void client_open(client *c, uint16_t port);
 void client_open_unix(client *c, const char *path);
 /** Take a connected socket. */

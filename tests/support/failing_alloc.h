@@ -16,8 +16,8 @@
  *     }
  */
 
-/** The loop above for one call that gives `error` without memory; `undo` is run after the call that succeeded. Fails the
- *  test when memory was never asked for, or when something leaks. */
+/** The loop above for one call that gives `error` without memory; `undo` is run after the call that succeeded. Fails
+ *  the test when memory was never asked for, or when something leaks. */
 #define FAILS_WITHOUT_MEMORY(error, call, undo)                                              \
     do {                                                                                     \
         for (size_t nth_ = 1;; nth_++) {                                                     \

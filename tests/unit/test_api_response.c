@@ -104,8 +104,8 @@ Test(api_response, body_copy_without_memory_keeps_the_body_before) {
 
 /* -- whole answers -- */
 
-/* errors: turbo_request_respond TURBO_ESTATE; turbo_request_reply TURBO_ESTATE; turbo_request_respond_begin TURBO_ESTATE;
- * turbo_request_fail TURBO_ESTATE; turbo_request_on_writable TURBO_ESTATE */
+/* errors: turbo_request_respond TURBO_ESTATE; turbo_request_reply TURBO_ESTATE;
+ * turbo_request_respond_begin TURBO_ESTATE; turbo_request_fail TURBO_ESTATE; turbo_request_on_writable TURBO_ESTATE */
 Test(api_response, a_second_answer_of_any_kind) {
     rig r;
     client c;
@@ -235,12 +235,9 @@ Test(api_response, writing_faster_than_the_client_reads) {
         r.seen.events[0] = 0;
     }
     cr_assert_eq(turbo_request_respond_write(req, part, 1), TURBO_EAGAIN);
-    char *taken = c.data;
-    cr_expect_null(taken);
-    client reader = c;
     char buf[65536];
-    AWAIT(recv(reader.fd, buf, sizeof buf, MSG_DONTWAIT) < -1 ||
-          (rig_poll(&r) == 0 && (r.seen.events[0] & TURBO_EVENT_WRITABLE) != 0));
+    AWAIT(recv(c.fd, buf, sizeof buf, MSG_DONTWAIT) >= -1 && rig_poll(&r) == 0 &&
+          (r.seen.events[0] & TURBO_EVENT_WRITABLE) != 0);
     cr_expect_eq(turbo_request_respond_write(req, part, 1), 0, "the event said so");
     cr_expect_geq(written, 262144);
     end(&r, &c);

@@ -49,7 +49,8 @@ Test(api_stats, text_refuses_unknown_formats_and_needs_memory) {
     size_t len = 0;
     cr_expect_eq(turbo_server_stats_text(server, 0, &text, &len), TURBO_EINVAL);
     cr_expect_eq(turbo_server_stats_text(server, TURBO_STATS_PROMETHEUS + 1, &text, NULL), TURBO_EINVAL);
-    FAILS_WITHOUT_MEMORY(TURBO_ENOMEM, turbo_server_stats_text(server, TURBO_STATS_JSON, &text, &len), turbo_free(text));
+    FAILS_WITHOUT_MEMORY(TURBO_ENOMEM, turbo_server_stats_text(server, TURBO_STATS_JSON, &text, &len),
+                         turbo_free(text));
     FAILS_WITHOUT_MEMORY(TURBO_ENOMEM, turbo_server_stats_text(server, TURBO_STATS_PROMETHEUS, &text, NULL),
                          turbo_free(text));
     turbo_server_release(server);

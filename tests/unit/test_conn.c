@@ -1,4 +1,4 @@
-/* test_conn.c - one connection over a socket pair: read, parse, report, write, close; deadlines of a few milliseconds. */
+/* test_conn.c - one connection over a socket pair: read, parse, report, write, close; short deadlines. */
 #include "conn.h"
 
 #include <criterion/criterion.h>
