@@ -206,12 +206,37 @@ static int take_head(turbo__h1_parser *p, void *user, const char *raw, size_t le
     return head.chunked || head.content_length > 0 ? TURBO__H1_MORE : end_message(p, user);
 }
 
+/* What can never become a request line need not be read to its end. @return not 0 when it was refused. */
+static int check_partial(turbo__h1_parser *p, const char *raw, size_t len) {
+    if (p->first_len != 0)
+        return 0;
+    const char *space = memchr(raw, ' ', len);
+    if (!turbo__is_token(raw, space == NULL ? len : (size_t)(space - raw)))
+        return refuse(p, 400, "malformed method");
+    if (space == NULL)
+        return 0;
+    size_t target = len - (size_t)(space + 1 - raw);
+    if (target > p->limits.target_max && memchr(space + 1, ' ', target) == NULL)
+        return refuse(p, 414, "request target too long");
+    return 0;
+}
+
+/* A line that is not ended by CRLF, or has a CR within. In a request line what is wrong before that CR or LF comes
+ * first, as it would have when the bytes had come one by one. @return not 0. */
+static int bad_line_end(turbo__h1_parser *p, const char *raw, size_t len) {
+    const char *cr = memchr(raw, '\r', len);
+    size_t before = cr == NULL ? len : (size_t)(cr - raw);
+    if (before > 0 && check_partial(p, raw, before) != 0)
+        return TURBO__H1_ERROR;
+    return refuse(p, 400, "line not ended by CRLF, or CR within it");
+}
+
 /* Look at one complete line, from line_at to its LF at `lf`. @return 1 when it is the empty one that ends the head. */
 static int take_line(turbo__h1_parser *p, const char *raw, size_t lf) {
     const char *line = raw + p->line_at;
     size_t len = lf - p->line_at;
     if (len == 0 || line[len - 1] != '\r' || memchr(line, '\r', len - 1) != NULL) {
-        refuse(p, 400, "line not ended by CRLF, or CR within it");
+        bad_line_end(p, raw, lf);
         return 0;
     }
     len--;
@@ -246,39 +271,41 @@ static size_t find_end(turbo__h1_parser *p, const char *raw, size_t len) {
     return 0;
 }
 
+/* The bytes of a head so far. A CR at their end may belong to the line's end. @return not 0 when it was refused. */
+static int check_unended(turbo__h1_parser *p, const char *raw, size_t len) {
+    const char *line = raw + p->line_at, *end = raw + len;
+    const char *cr = memchr(line, '\r', (size_t)(end - line));
+    if (cr != NULL && cr + 1 < end)
+        return bad_line_end(p, raw, len);
+    if (cr == raw)
+        return 0;
+    return check_partial(p, raw, cr == NULL ? len : len - 1);
+}
+
 /* The head is longer than allowed. Which of its parts is to blame decides the status. */
 static int too_large(turbo__h1_parser *p, const char *raw, size_t len) {
+    if (check_unended(p, raw, len) != 0) /* wrong before it was too long */
+        return TURBO__H1_ERROR;
     const char *space = p->first_len == 0 ? memchr(raw, ' ', len) : NULL;
     if (space != NULL && memchr(space + 1, ' ', len - (size_t)(space + 1 - raw)) == NULL)
         return refuse(p, 414, "request target too long");
     return refuse(p, 431, "head too large");
 }
 
-/* A target that is too long already need not be read to its end. */
-static int check_partial(turbo__h1_parser *p, const char *raw, size_t len) {
-    if (p->first_len != 0)
-        return 0;
-    const char *space = memchr(raw, ' ', len);
-    if (space == NULL)
-        return turbo__is_token(raw, len) ? 0 : refuse(p, 400, "malformed method");
-    size_t target = len - (size_t)(space + 1 - raw);
-    if (target > p->limits.target_max && memchr(space + 1, ' ', target) == NULL)
-        return refuse(p, 414, "request target too long");
-    return 0;
-}
-
-/* The head lies in data from its first byte. */
+/* The head lies in data from its first byte. What lies behind head_max is not looked at: it must not matter whether it
+ * has come yet. */
 static int head_in_place(turbo__h1_parser *p, void *user, const char *data, size_t len, size_t *used) {
-    size_t end = find_end(p, data, len);
+    size_t look = len <= p->limits.head_max ? len : p->limits.head_max + 1;
+    size_t end = find_end(p, data, look);
     if (p->state == FAILED)
         return TURBO__H1_ERROR;
-    if ((end == 0 ? len : end) > p->limits.head_max)
-        return too_large(p, data, len);
+    if ((end == 0 ? look : end) > p->limits.head_max)
+        return too_large(p, data, look);
     if (end > 0) {
         *used = end;
         return take_head(p, user, data, end);
     }
-    if (check_partial(p, data, len) != 0)
+    if (check_unended(p, data, len) != 0)
         return TURBO__H1_ERROR;
     *used = len;
     return turbo__buf_append(&p->carry, data, len) < 0 ? refuse(p, 503, "out of memory") : TURBO__H1_MORE;
@@ -300,7 +327,7 @@ static int head_in_carry(turbo__h1_parser *p, void *user, const char *data, size
         return take_head(p, user, p->carry.data, end);
     }
     *used = take;
-    return check_partial(p, p->carry.data, p->carry.len) != 0 ? TURBO__H1_ERROR : TURBO__H1_MORE;
+    return check_unended(p, p->carry.data, p->carry.len) != 0 ? TURBO__H1_ERROR : TURBO__H1_MORE;
 }
 
 /* -- between and behind heads -- */
@@ -331,7 +358,7 @@ static int body_length(turbo__h1_parser *p, void *user, const char *data, size_t
     size_t n = p->left < len ? (size_t)p->left : len;
     p->left -= n;
     *used = n;
-    if (p->events->on_body(user, data, n) != 0)
+    if (n > 0 && p->events->on_body(user, data, n) != 0)
         return TURBO__H1_STOPPED;
     return p->left == 0 ? end_message(p, user) : TURBO__H1_MORE;
 }
@@ -369,10 +396,13 @@ static int step(turbo__h1_parser *p, void *user, const char *data, size_t len, s
     }
 }
 
+/* An event stopped the parser behind the last byte of a message: its end is still to be told, without more bytes. */
+static int owes_end(const turbo__h1_parser *p) { return p->state == BODY_LENGTH && p->left == 0; }
+
 int turbo__h1_feed(turbo__h1_parser *p, void *user, const char *data, size_t len, size_t *used) {
     size_t at = 0;
     int rc = TURBO__H1_MORE;
-    while (rc == TURBO__H1_MORE && at < len) {
+    while (rc == TURBO__H1_MORE && (at < len || owes_end(p))) {
         size_t n = 0;
         rc = step(p, user, data + at, len - at, &n);
         at += n;
