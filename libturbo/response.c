@@ -97,9 +97,10 @@ int turbo_response_field_add(turbo_response *resp, const char *name, size_t len,
         resp->close = 1;
         return 0;
     }
-    if (IS("Date"))
+    int rc = append_line(resp, name, len, value, value_len);
+    if (rc == 0 && IS("Date"))
         resp->has_date = 1;
-    return append_line(resp, name, len, value, value_len);
+    return rc;
 }
 
 int turbo_response_body_copy(turbo_response *resp, const void *data, size_t len) {
