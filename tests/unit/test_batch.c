@@ -1,0 +1,160 @@
+/* test_batch.c - requests of a route gathered into one call. */
+#include "batch.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "../support/failing_alloc.h"
+#include "request.h"
+#include "route.h"
+#include "shard.h"
+#include "turbo/error.h"
+
+TestSuite(batch, .timeout = 10);
+
+static turbo_shard shard;
+
+typedef struct seen {
+    int calls;
+    size_t n;              /* of the last call */
+    turbo_request *reqs[8];
+} seen;
+
+static void on_batch(turbo_shard *at, turbo_request *const *reqs, size_t n, void *user) {
+    seen *s = user;
+    cr_expect_eq(at, &shard);
+    s->calls++;
+    s->n = n;
+    for (size_t i = 0; i < n && i < 8; i++)
+        s->reqs[i] = reqs[i];
+}
+
+static turbo__route route_of(seen *s, uint64_t max, uint64_t wait_us) {
+    return (turbo__route){.batch_fn = on_batch, .user = s, .batch_max = max, .batch_wait_us = wait_us};
+}
+
+static turbo_request *request_of(const turbo__route *route) {
+    turbo_request *req = turbo__request_bare(11);
+    cr_assert_not_null(req);
+    req->route = route;
+    return req;
+}
+
+static unsigned refs(turbo_request *req) { return atomic_load(&req->refs); }
+
+static void add(turbo__batcher *b, turbo_request *req, uint64_t now) {
+    cr_assert_eq(turbo__batcher_add(b, &shard, req, now), 0);
+}
+
+Test(batch, full_batch_is_called_at_once_in_order) {
+    seen s = {0};
+    turbo__batcher b = {0};
+    turbo__route route = route_of(&s, 3, 0);
+    turbo_request *reqs[3];
+    for (int i = 0; i < 3; i++) {
+        reqs[i] = request_of(&route);
+        cr_expect_eq(s.calls, 0);
+        add(&b, reqs[i], 1);
+    }
+    cr_expect(s.calls == 1 && s.n == 3 && b.waiting == 0);
+    cr_expect_arr_eq(s.reqs, reqs, sizeof reqs);
+    for (int i = 0; i < 3; i++) {
+        cr_expect_eq(refs(reqs[i]), 1, "the batch keeps no reference");
+        turbo_request_release(reqs[i]);
+    }
+    turbo__batcher_free(&b);
+}
+
+Test(batch, batch_of_one_is_called_with_each_request) {
+    seen s = {0};
+    turbo__batcher b = {0};
+    turbo__route route = route_of(&s, 1, 1000);
+    turbo_request *req = request_of(&route);
+    add(&b, req, 1);
+    add(&b, req, 1);
+    cr_expect(s.calls == 2 && s.n == 1);
+    turbo_request_release(req);
+    turbo__batcher_free(&b);
+}
+
+Test(batch, waiting_requests_are_kept_alive) {
+    seen s = {0};
+    turbo__batcher b = {0};
+    turbo__route route = route_of(&s, 3, 0);
+    turbo_request *req = request_of(&route);
+    add(&b, req, 1);
+    cr_expect(refs(req) == 2 && b.waiting == 1);
+    turbo__batcher_run(&b, &shard, 1, 0);
+    cr_expect(s.calls == 1 && s.n == 1 && b.waiting == 0 && refs(req) == 1);
+    turbo__batcher_run(&b, &shard, 1, 1);
+    cr_expect_eq(s.calls, 1, "nothing waits, nothing is called");
+    turbo_request_release(req);
+    turbo__batcher_free(&b);
+}
+
+Test(batch, wait_counts_from_the_first_request) {
+    seen s = {0};
+    turbo__batcher b = {0};
+    turbo__route route = route_of(&s, 10, 5);
+    turbo_request *req = request_of(&route);
+    cr_expect_eq(turbo__batcher_next_ns(&b), 0);
+    add(&b, req, 1000);
+    add(&b, req, 4000);
+    cr_expect_eq(turbo__batcher_next_ns(&b), 6000);
+    turbo__batcher_run(&b, &shard, 5999, 0);
+    cr_expect_eq(s.calls, 0);
+    turbo__batcher_run(&b, &shard, 6000, 0);
+    cr_expect(s.calls == 1 && s.n == 2);
+    cr_expect_eq(turbo__batcher_next_ns(&b), 0);
+    add(&b, req, 7000);
+    cr_expect_eq(turbo__batcher_next_ns(&b), 12000);
+    turbo__batcher_run(&b, &shard, 7000, 1);
+    cr_expect(s.calls == 2 && s.n == 1, "a drain does not wait");
+    turbo_request_release(req);
+    turbo__batcher_free(&b);
+}
+
+Test(batch, routes_do_not_share_batches) {
+    seen a = {0}, c = {0};
+    turbo__batcher b = {0};
+    turbo__route first = route_of(&a, 2, 9), second = route_of(&c, 2, 3);
+    turbo_request *r1 = request_of(&first), *r2 = request_of(&second);
+    add(&b, r1, 1000);
+    add(&b, r2, 1000);
+    cr_expect_eq(b.count, 2);
+    cr_expect_eq(turbo__batcher_next_ns(&b), 4000);
+    turbo__batcher_run(&b, &shard, 4000, 0);
+    cr_expect(a.calls == 0 && c.calls == 1 && c.reqs[0] == r2);
+    cr_expect_eq(turbo__batcher_next_ns(&b), 10000);
+    add(&b, r1, 1000);
+    cr_expect(a.calls == 1 && a.n == 2 && a.reqs[0] == r1);
+    turbo_request_release(r1);
+    turbo_request_release(r2);
+    turbo__batcher_free(&b);
+    cr_expect(b.gatherings == NULL && b.count == 0);
+}
+
+Test(batch, failed_allocations_take_no_request) {
+    seen s = {0};
+    turbo__route route = route_of(&s, 4, 0);
+    turbo_request *req = request_of(&route);
+    for (size_t nth = 1;; nth++) {
+        turbo__batcher b = {0};
+        failing_alloc_arm(nth);
+        int rc = turbo__batcher_add(&b, &shard, req, 1);
+        int has_failed = failing_alloc_disarm();
+        cr_expect_eq(rc, has_failed ? TURBO_ENOMEM : 0);
+        if (has_failed) {
+            cr_expect(b.waiting == 0 && b.count == 0 && refs(req) == 1);
+            add(&b, req, 1);
+        }
+        turbo__batcher_run(&b, &shard, 1, 1);
+        cr_expect_eq(s.n, 1);
+        turbo__batcher_free(&b);
+        if (!has_failed)
+            break;
+        cr_expect_leq(nth, 2);
+    }
+    turbo_request_release(req);
+    cr_expect_not(failing_alloc_leaks());
+}
