@@ -161,21 +161,28 @@ static turbo__refusal explain(const turbo__h1_parser *p, llhttp_errno_t code) {
      * one of another protocol. */
     if (code == HPE_INVALID_METHOD || code == HPE_INVALID_CONSTANT)
         return (turbo__refusal){501, "unknown method"};
-    if (code == HPE_INVALID_VERSION)
-        return (turbo__refusal){505, "unknown minor version"};
     return (turbo__refusal){400, "malformed head"};
 }
 
-static turbo__refusal run_llhttp(turbo__h1_parser *p, const char *raw, size_t len) {
+/* llhttp refuses minor versions that it does not know; they are served as 1.1 (RFC 9110 2.5). */
+static llhttp_errno_t execute(turbo__h1_parser *p, const char *raw, size_t len) {
+    size_t minor_at = p->first_len - 1;
     p->raw = raw;
     p->field_count = 0;
     p->field_error = 0;
     llhttp_init(&p->llhttp, HTTP_REQUEST, &settings);
     p->llhttp.data = p;
-    llhttp_errno_t code = llhttp_execute(&p->llhttp, raw, len);
-    if (code == HPE_PAUSED)
-        return check_grammar(p);
-    return explain(p, code);
+    if (raw[minor_at] == '0' || raw[minor_at] == '1')
+        return llhttp_execute(&p->llhttp, raw, len);
+    llhttp_errno_t code = llhttp_execute(&p->llhttp, raw, minor_at);
+    if (code == HPE_OK)
+        code = llhttp_execute(&p->llhttp, "1", 1);
+    return code == HPE_OK ? llhttp_execute(&p->llhttp, raw + minor_at + 1, len - minor_at - 1) : code;
+}
+
+static turbo__refusal run_llhttp(turbo__h1_parser *p, const char *raw, size_t len) {
+    llhttp_errno_t code = execute(p, raw, len);
+    return code == HPE_PAUSED ? check_grammar(p) : explain(p, code);
 }
 
 static int end_message(turbo__h1_parser *p, void *user) {

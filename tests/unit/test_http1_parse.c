@@ -58,6 +58,11 @@ Test(http1_parse, nothing_is_parsed_behind_a_message_that_closes) {
     expect_events(roomy, "GET / HTTP/1.0\r\n\r\nGARBAGE\r\n", "begin\nhead GET / HTTP/1.0 close\nend\nclosed\n");
 }
 
+Test(http1_parse, higher_minor_version_is_served_as_1_1) {
+    expect_events(roomy, "GET / HTTP/1.2\r\nHost: h\r\n\r\nGET / HTTP/1.9\r\nHost: h\r\nA: b\r\n\r\n",
+                  "begin\nhead GET / HTTP/1.1\nfield Host: h\nend\nbegin\nhead GET / HTTP/1.1\nfield Host: h\nfield A: b\nend\n");
+}
+
 Test(http1_parse, cut_request_is_never_complete) {
     static const char text[] = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
     h1_log log = {0};
