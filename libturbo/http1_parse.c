@@ -180,8 +180,25 @@ static llhttp_errno_t execute(turbo__h1_parser *p, const char *raw, size_t len) 
     return code == HPE_OK ? llhttp_execute(&p->llhttp, raw + minor_at + 1, len - minor_at - 1) : code;
 }
 
+/* llhttp takes no HTAB behind a Content-Length, though it is a blank like SP (RFC 9110 5.6.3): it gets SP for HTAB. */
+static llhttp_errno_t execute_without_tabs(turbo__h1_parser *p, const char *raw, size_t len) {
+    char *copy = turbo__malloc(len);
+    if (copy == NULL) {
+        p->field_error = TURBO_ENOMEM;
+        return HPE_USER;
+    }
+    for (size_t i = 0; i < len; i++)
+        copy[i] = (char)(raw[i] == '\t' ? ' ' : raw[i]);
+    llhttp_errno_t code = execute(p, copy, len);
+    turbo__free(copy);
+    return code;
+}
+
 static turbo__refusal run_llhttp(turbo__h1_parser *p, const char *raw, size_t len) {
     llhttp_errno_t code = execute(p, raw, len);
+    if (code == HPE_INVALID_CONTENT_LENGTH && memchr(raw, '\t', len) != NULL)
+        code = execute_without_tabs(p, raw, len);
+    p->raw = raw;
     return code == HPE_PAUSED ? check_grammar(p) : explain(p, code);
 }
 
