@@ -118,6 +118,15 @@ static int is_host(const char *at, size_t len) {
     return colon == NULL || is_port(colon + 1, (size_t)(end - colon - 1));
 }
 
+/* Whether a well-formed host has a port, which is not empty and not 0. */
+static int has_port(const char *at, size_t len) {
+    size_t digits = 0;
+    int is_zero = 1;
+    while (digits < len && at[len - digits - 1] >= '0' && at[len - digits - 1] <= '9')
+        is_zero &= at[len - ++digits] == '0';
+    return !is_zero && digits < len && at[len - digits - 1] == ':';
+}
+
 /* -- the request line: RFC 9112 3 -- */
 
 static int is_method(const turbo__h1_head *head, const char *name) {
@@ -162,9 +171,8 @@ static turbo__refusal target_form(turbo__h1_head *head) {
     int connect = is_method(head, "CONNECT");
     split_query(head, head->target.at, head->target.len);
     if (connect) /* authority only (RFC 9112 3.2.3); the router knows no such path */
-        return is_host(at, head->target.len) && memchr(at, ':', head->target.len) != NULL
-                   ? fine
-                   : bad("CONNECT without host and port");
+        return is_host(at, head->target.len) && has_port(at, head->target.len) ? fine
+                                                                               : bad("CONNECT without host and port");
     if (head->target.len == 1 && at[0] == '*')
         return is_method(head, "OPTIONS") ? fine : bad("asterisk form without OPTIONS");
     return at[0] == '/' ? fine : absolute_form(head);

@@ -50,6 +50,7 @@ Test(http1_head, target_forms_are_taken_apart) {
         {"OPTIONS * HTTP/1.1", "*", "*", NULL},
         {"OPTIONS /x HTTP/1.1", "/x", "/x", NULL},
         {"CONNECT a:443 HTTP/1.1", "a:443", "a:443", NULL},
+        {"CONNECT [::1]:10 HTTP/1.1", "[::1]:10", "[::1]:10", NULL},
         {"M!#$%&'*+-.^_`|~9 /\x21\x7e HTTP/1.1", "/\x21\x7e", "/\x21\x7e", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -73,6 +74,7 @@ Test(http1_head, malformed_request_lines_are_400) {
         "GET http://u@a/ HTTP/1.1", "GET http://a:x/ HTTP/1.1", "GET http://a:65536/ HTTP/1.1", "GET http://[::1/ HTTP/1.1",
         "GET a:80 HTTP/1.1", "CONNECT / HTTP/1.1", "CONNECT a HTTP/1.1", "CONNECT http://a:80/ HTTP/1.1",
         "CONNECT :80 HTTP/1.1", "CONNECT a:80/x HTTP/1.1",
+        "CONNECT a: HTTP/1.1", "CONNECT a:0 HTTP/1.1", "CONNECT [::1] HTTP/1.1", "CONNECT [::1]: HTTP/1.1",
         "GET / http/1.1", "GET / HTTP/1", "GET / HTTP/1.", "GET / HTTP/11", "GET / HTTP/1.11", "GET / HTTP/01.1",
         "GET / HTTP/a.1", "GET / HTTP/1.a", "GET / HTTP-1.1", "GET / HTTPS/1.1", "GET / HTTP /1.1", "GET / HTTP/1,1",
         "GET / HTTP/-1.1", "GET / /1.1",
