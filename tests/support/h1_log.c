@@ -130,7 +130,7 @@ void h1_log_clear(h1_log *log) {
 void h1_log_free(h1_log *log) { free(log->text); }
 
 static void check_used(h1_log *log, int rc, size_t used, size_t len) {
-    if (used > len || (rc == TURBO__H1_MORE && used != len) || (rc == TURBO__H1_STOPPED && !log->ended && used == 0 && len > 1 && !log->stop_everywhere))
+    if (rc != TURBO__H1_ERROR && (used > len || (rc == TURBO__H1_MORE && used != len)))
         h1_log_printf(log, "(%d, but %zu of %zu bytes used)\n", rc, used, len);
 }
 
