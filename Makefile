@@ -6,12 +6,13 @@ DESTDIR =
 PYTHON = python3
 JOBS = 2
 
-.PHONY: help deps build run run-c test bench bench-instructions docs install clean
+.PHONY: help deps build run run-c test coverage bench bench-instructions docs install clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
 	@echo "make run-c     the same with native handlers"
 	@echo "make test      install what is missing, run every test"
+	@echo "make coverage  line coverage of libturbo/ by its tests, a file a line"
 	@echo "make deps      install what is missing, nothing else"
 	@echo "make build     build the library and the examples into build/"
 	@echo "make bench     measure the demos beside other servers (5 minutes; BENCH_ROUNDS=15 for figures to keep)"
@@ -38,6 +39,11 @@ run: build
 test:
 	@sh scripts/deps.sh build test
 	@bash scripts/test.sh
+
+coverage: build
+	@sh scripts/deps.sh test
+	@sh scripts/venv.sh test
+	@sh scripts/coverage.sh
 
 bench: build
 	@sh scripts/deps.sh bench
