@@ -49,9 +49,12 @@ Test(http1_parse, request_without_body) { expect_events(roomy, HEAD_A, EVENTS_A)
 Test(http1_parse, requests_follow_each_other_with_and_without_bodies) {
     expect_events(roomy,
                   HEAD_A "POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
-                         "POST /q HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n1\r\nf\r\n0\r\nT: u\r\n\r\n\r\n" HEAD_A,
-                  EVENTS_A "begin\nhead POST /p HTTP/1.1 length=3\nfield Host: h\nfield Content-Length: 3\nbody abc\nend\n"
-                           "begin\nhead POST /q HTTP/1.1 chunked\nfield Host: h\nfield Transfer-Encoding: chunked\nbody def\nend\n" EVENTS_A);
+                         "POST /q HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+                         "2\r\nde\r\n1\r\nf\r\n0\r\nT: u\r\n\r\n\r\n" HEAD_A,
+                  EVENTS_A "begin\nhead POST /p HTTP/1.1 length=3\nfield Host: h\n"
+                           "field Content-Length: 3\nbody abc\nend\n"
+                           "begin\nhead POST /q HTTP/1.1 chunked\nfield Host: h\n"
+                           "field Transfer-Encoding: chunked\nbody def\nend\n" EVENTS_A);
 }
 
 Test(http1_parse, nothing_is_parsed_behind_a_message_that_closes) {
@@ -60,12 +63,14 @@ Test(http1_parse, nothing_is_parsed_behind_a_message_that_closes) {
 
 Test(http1_parse, higher_minor_version_is_served_as_1_1) {
     expect_events(roomy, "GET / HTTP/1.2\r\nHost: h\r\n\r\nGET / HTTP/1.9\r\nHost: h\r\nA: b\r\n\r\n",
-                  "begin\nhead GET / HTTP/1.1\nfield Host: h\nend\nbegin\nhead GET / HTTP/1.1\nfield Host: h\nfield A: b\nend\n");
+                  "begin\nhead GET / HTTP/1.1\nfield Host: h\nend\n"
+                  "begin\nhead GET / HTTP/1.1\nfield Host: h\nfield A: b\nend\n");
 }
 
 Test(http1_parse, tab_behind_a_length_is_a_blank) {
     expect_events(roomy, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length:\t1 \t\r\nA:\tb\tc\r\n\r\nx",
-                  "begin\nhead POST / HTTP/1.1 length=1\nfield Host: h\nfield Content-Length: 1\nfield A: b\\tc\nbody x\nend\n");
+                  "begin\nhead POST / HTTP/1.1 length=1\nfield Host: h\n"
+                  "field Content-Length: 1\nfield A: b\\tc\nbody x\nend\n");
 }
 
 Test(http1_parse, cut_request_is_never_complete) {
@@ -119,7 +124,8 @@ Test(http1_parse, error_is_for_good_until_a_reset) {
 }
 
 Test(http1_parse, reset_forgets_a_half_read_message) {
-    static const char *const halves[] = {"\r", "GET", "GET / HTTP/1.1\r\nHos", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc",
+    static const char *const halves[] = {"\r", "GET", "GET / HTTP/1.1\r\nHos",
+                                         "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc",
                                          "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc"};
     turbo__h1_parser *parser = parser_new(roomy);
     h1_log log = {0};
@@ -263,7 +269,9 @@ Test(http1_parse, empty_lines_before_a_request_have_a_limit) {
 
 Test(http1_parse, chunk_extensions_and_trailers_share_head_max) {
     char text[600];
-    (void)snprintf(text, sizeof text, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;%0200d\r\na\r\n0\r\nX: %0200d\r\n\r\n", 0, 0);
+    (void)snprintf(text, sizeof text,
+                   "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+                   "1;%0200d\r\na\r\n0\r\nX: %0200d\r\n\r\n", 0, 0);
     expect_status((turbo__h1_limits){500, 10, 50}, text, 0);
     expect_status((turbo__h1_limits){300, 10, 50}, text, 431);
 }
@@ -309,7 +317,8 @@ static void expect_resumed(const char *text, const char *expected) {
 Test(http1_parse, feeding_the_rest_goes_on_where_an_event_stopped) {
     expect_resumed("GET / HTTP/1.0\r\n\r\nGET / HTTP/1.0\r\n\r\n", "hehe");
     expect_resumed("POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nab", "hbe");
-    expect_resumed("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", "hbbe");
+    expect_resumed("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n",
+                   "hbbe");
 }
 
 /* ---- memory ---- */
