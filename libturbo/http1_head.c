@@ -6,26 +6,29 @@
 
 #include <string.h>
 
+#include "methods.h"
+
 static const turbo__refusal fine = {0, ""};
 
 static turbo__refusal bad(const char *reason) { return (turbo__refusal){400, reason}; }
 
 /* -- host and port: RFC 3986 3.2.2, 3.2.3 -- */
 
-static int is_alnum(unsigned char c) { return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z'); }
-
 static int is_hex(unsigned char c) { return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f'); }
+
+/* unreserved and sub-delims (RFC 3986 2.2, 2.3): letters, digits, -._~!$&'()*+,;= as a bit for each code. */
+static int is_reg_char(unsigned char c) {
+    static const uint64_t set[2] = {0x2bff7fd200000000U, 0x47fffffe87fffffeU};
+    return c < 128 && (set[c >> 6] >> (c & 63) & 1) != 0;
+}
 
 static int is_reg_name(const char *at, size_t len) {
     for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)at[i];
-        if (c == '%') {
-            if (len - i < 3 || !is_hex((unsigned char)at[i + 1]) || !is_hex((unsigned char)at[i + 2]))
-                return 0;
-            i += 2;
-        } else if (!is_alnum(c) && (c == '\0' || strchr("-._~!$&'()*+,;=", c) == NULL)) {
+        if (is_reg_char((unsigned char)at[i]))
+            continue;
+        if (at[i] != '%' || len - i < 3 || !is_hex((unsigned char)at[i + 1]) || !is_hex((unsigned char)at[i + 2]))
             return 0;
-        }
+        i += 2;
     }
     return 1;
 }
@@ -194,6 +197,8 @@ turbo__refusal turbo__h1_request_line(turbo__h1_head *head, size_t len, size_t t
     const char *last = first == NULL ? NULL : memchr(first + 1, ' ', (size_t)(end - first - 1));
     if (first == NULL || !turbo__is_token(line, (size_t)(first - line)))
         return bad("malformed method");
+    if (first - line > TURBO__METHOD_BYTES_MAX)
+        return (turbo__refusal){501, "method too long"};
     if ((size_t)((last == NULL ? end : last) - first - 1) > target_max)
         return (turbo__refusal){414, "request target too long"};
     if (last == NULL)

@@ -13,6 +13,7 @@
 #include "http1_chunked.h"
 #include "http1_head.h"
 #include "mem.h"
+#include "methods.h"
 #include "turbo/error.h"
 
 #define FIELDS_AT_FIRST 32
@@ -27,6 +28,7 @@ struct turbo__h1_parser {
     uint8_t state;
     uint8_t empty_lines;
     turbo__refusal refusal;
+    llhttp_t behind_line; /* llhttp as it is behind a request line */
     llhttp_t llhttp;
     turbo__field *fields;
     size_t field_count, field_cap;
@@ -37,6 +39,7 @@ struct turbo__h1_parser {
     size_t scanned;   /* bytes of the head whose lines were looked at             */
     size_t line_at;   /* where the line begins that is not complete               */
     size_t first_len; /* of the request line, without CRLF; 0: not complete       */
+    turbo__h1_head head; /* its request line, once that is complete                  */
     /* The body being read. */
     uint64_t left;
     turbo__chunked chunked;
@@ -93,6 +96,12 @@ static const llhttp_settings_t settings = {
 
 /* -- life -- */
 
+static void read_some_line(llhttp_t *llhttp) {
+    static const char line[] = "GET / HTTP/1.1\r\n";
+    llhttp_init(llhttp, HTTP_REQUEST, &settings);
+    (void)llhttp_execute(llhttp, line, sizeof line - 1);
+}
+
 int turbo__h1_parser_new(turbo__h1_parser **out, const turbo__h1_events *events, const turbo__h1_limits *limits) {
     turbo__h1_parser *p = turbo__calloc(1, sizeof *p);
     if (p == NULL)
@@ -105,6 +114,7 @@ int turbo__h1_parser_new(turbo__h1_parser **out, const turbo__h1_events *events,
         return TURBO_ENOMEM;
     }
     turbo__buf_init(&p->carry, limits->head_max + 1);
+    read_some_line(&p->behind_line);
     *out = p;
     return 0;
 }
@@ -152,32 +162,24 @@ static turbo__refusal check_grammar(const turbo__h1_parser *p) {
     return (turbo__refusal){0, ""};
 }
 
-static turbo__refusal explain(const turbo__h1_parser *p, llhttp_errno_t code) {
+static turbo__refusal explain(const turbo__h1_parser *p) {
     if (p->field_error == TURBO_ETOOBIG)
         return (turbo__refusal){431, "too many fields"};
     if (p->field_error == TURBO_ENOMEM)
         return (turbo__refusal){503, "out of memory"};
-    /* The request line was found well-formed before: llhttp does not know the method (RFC 9110 9.1), or knows it as
-     * one of another protocol. */
-    if (code == HPE_INVALID_METHOD || code == HPE_INVALID_CONSTANT)
-        return (turbo__refusal){501, "unknown method"};
     return (turbo__refusal){400, "malformed head"};
 }
 
-/* llhttp refuses minor versions that it does not know; they are served as 1.1 (RFC 9110 2.5). */
+/* The request line was taken apart by http1_head.c, so that methods and minor versions that llhttp does not know are
+ * served (RFC 9110 2.5, 9.1): llhttp parses the fields, from the state that any other request line leaves it in. */
 static llhttp_errno_t execute(turbo__h1_parser *p, const char *raw, size_t len) {
-    size_t minor_at = p->first_len - 1;
+    size_t at = p->first_len + 2;
     p->raw = raw;
     p->field_count = 0;
     p->field_error = 0;
-    llhttp_init(&p->llhttp, HTTP_REQUEST, &settings);
+    p->llhttp = p->behind_line;
     p->llhttp.data = p;
-    if (raw[minor_at] == '0' || raw[minor_at] == '1')
-        return llhttp_execute(&p->llhttp, raw, len);
-    llhttp_errno_t code = llhttp_execute(&p->llhttp, raw, minor_at);
-    if (code == HPE_OK)
-        code = llhttp_execute(&p->llhttp, "1", 1);
-    return code == HPE_OK ? llhttp_execute(&p->llhttp, raw + minor_at + 1, len - minor_at - 1) : code;
+    return llhttp_execute(&p->llhttp, raw + at, len - at);
 }
 
 /* llhttp takes no HTAB behind a Content-Length, though it is a blank like SP (RFC 9110 5.6.3): it gets SP for HTAB. */
@@ -199,7 +201,7 @@ static turbo__refusal run_llhttp(turbo__h1_parser *p, const char *raw, size_t le
     if (code == HPE_INVALID_CONTENT_LENGTH && memchr(raw, '\t', len) != NULL)
         code = execute_without_tabs(p, raw, len);
     p->raw = raw;
-    return code == HPE_PAUSED ? check_grammar(p) : explain(p, code);
+    return code == HPE_PAUSED ? check_grammar(p) : explain(p);
 }
 
 static int end_message(turbo__h1_parser *p, void *user) {
@@ -209,25 +211,25 @@ static int end_message(turbo__h1_parser *p, void *user) {
 
 /* @return TURBO__H1_MORE to go on with the next bytes. */
 static int take_head(turbo__h1_parser *p, void *user, const char *raw, size_t len) {
-    turbo__h1_head head = {.raw = raw, .raw_len = len};
-    turbo__refusal no = turbo__h1_request_line(&head, p->first_len, p->limits.target_max);
+    turbo__h1_head *head = &p->head;
+    turbo__refusal no = run_llhttp(p, raw, len);
+    head->raw = raw;
+    head->raw_len = len;
+    head->fields = p->fields;
+    head->field_count = p->field_count;
     if (no.status == 0)
-        no = run_llhttp(p, raw, len);
-    head.fields = p->fields;
-    head.field_count = p->field_count;
-    if (no.status == 0)
-        no = turbo__h1_check_fields(&head);
+        no = turbo__h1_check_fields(head);
     if (no.status != 0)
         return refuse(p, no.status, no.reason);
-    p->left = head.content_length;
-    p->state = head.chunked ? BODY_CHUNKED : BODY_LENGTH;
-    if (head.chunked)
+    p->left = head->content_length;
+    p->state = head->chunked ? BODY_CHUNKED : BODY_LENGTH;
+    if (head->chunked)
         turbo__chunked_begin(&p->chunked, p->limits.head_max);
-    int stop = p->events->on_head(user, &head);
+    int stop = p->events->on_head(user, head);
     turbo__buf_clear(&p->carry);
     if (stop)
         return TURBO__H1_STOPPED;
-    return head.chunked || head.content_length > 0 ? TURBO__H1_MORE : end_message(p, user);
+    return p->state == BODY_CHUNKED || p->left > 0 ? TURBO__H1_MORE : end_message(p, user);
 }
 
 /* What can never become a request line need not be read to its end. @return not 0 when it was refused. */
@@ -238,7 +240,7 @@ static int check_partial(turbo__h1_parser *p, const char *raw, size_t len) {
     if (!turbo__is_token(raw, space == NULL ? len : (size_t)(space - raw)))
         return refuse(p, 400, "malformed method");
     if (space == NULL)
-        return 0;
+        return len > TURBO__METHOD_BYTES_MAX ? refuse(p, 501, "method too long") : 0;
     size_t target = len - (size_t)(space + 1 - raw);
     if (target > p->limits.target_max && memchr(space + 1, ' ', target) == NULL)
         return refuse(p, 414, "request target too long");
@@ -265,8 +267,8 @@ static int take_line(turbo__h1_parser *p, const char *raw, size_t lf) {
     }
     len--;
     if (p->first_len == 0) {
-        turbo__h1_head head = {.raw = raw};
-        turbo__refusal no = turbo__h1_request_line(&head, len, p->limits.target_max);
+        p->head = (turbo__h1_head){.raw = raw};
+        turbo__refusal no = turbo__h1_request_line(&p->head, len, p->limits.target_max);
         p->first_len = len;
         if (no.status != 0)
             refuse(p, no.status, no.reason);

@@ -118,6 +118,15 @@ uint64_t turbo__methods_find(const turbo__methods *methods, turbo_str name) {
     return 0;
 }
 
+int turbo__methods_is_standard(turbo_str name) {
+    static const turbo_str names[] = {{"GET", 3},     {"HEAD", 4},    {"POST", 4},  {"PUT", 3},  {"DELETE", 6},
+                                      {"CONNECT", 7}, {"OPTIONS", 7}, {"TRACE", 5}, {"PATCH", 5}};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (names[i].len == name.len && memcmp(names[i].data, name.data, name.len) == 0)
+            return 1;
+    return 0;
+}
+
 int turbo__methods_add_text(turbo__methods *methods, uint64_t set) {
     size_t count = methods->text_count;
     int rc;

@@ -8,6 +8,7 @@
 #include "turbo/types.h"
 
 #define TURBO__METHODS_MAX 64 /* bits of a set; the IANA registry has about 40 methods */
+#define TURBO__METHOD_BYTES_MAX 256 /* of a method's name; a longer one is answered 501 (RFC 9112 3) */
 
 /* A method is a set of one: these are always known, others get their bit when they are added. */
 #define TURBO__METHOD_GET ((uint64_t)1)
@@ -40,6 +41,10 @@ int turbo__methods_add(turbo__methods *methods, const char *name, uint64_t *out)
 
 /** The bit of a method. @return 0 when it is unknown. Thread: any. */
 uint64_t turbo__methods_find(const turbo__methods *methods, turbo_str name);
+
+/** Whether RFC 9110 9.3 or RFC 5789 define a method of this name: an origin server that has no handler for it still
+ *  recognizes it. */
+int turbo__methods_is_standard(turbo_str name);
 
 /** Make the Allow text of a set, and those of its unions with the sets added before, because patterns that match the
  *  same path share an answer. Unions are left out once there are a few hundred texts.

@@ -326,8 +326,8 @@ static int find_method(turbo__router *router, const char *method, uint64_t *out,
     *out = 0;
     if (method == NULL)
         return 0;
-    if (!turbo__is_token(method, strlen(method)))
-        return fail(TURBO_EINVAL, err, size, "method \"%.64s\" is not a token", method);
+    if (!turbo__is_token(method, strlen(method)) || strlen(method) > TURBO__METHOD_BYTES_MAX)
+        return fail(TURBO_EINVAL, err, size, "method \"%.64s\" is not a token, or too long", method);
     rc = turbo__methods_add(&router->methods, method, out);
     if (rc == TURBO_EINVAL)
         return fail(rc, err, size, "method \"%.64s\": there are more than %d methods", method, TURBO__METHODS_MAX);
@@ -409,6 +409,7 @@ size_t turbo__router_params_max(const turbo__router *router) { return router->pa
 /* ---- matching ---- */
 
 typedef struct search {
+    turbo_str name;  /* of the method                               */
     uint64_t method; /* one bit; 0 for a method that no route names */
     turbo_str *params;
     uint64_t allowed;    /* by the patterns that match, but have no handler for the method */
@@ -521,6 +522,10 @@ static void set_route(turbo__match *out, const handler *found) {
 }
 
 static void set_missing(const turbo__router *router, const search *s, turbo__match *out) {
+    if ((s->method & router->allowed) == 0 && !turbo__methods_is_standard(s->name)) {
+        out->status = 501; /* nothing here recognizes it (RFC 9110 9.1) */
+        return;
+    }
     if (s->nearest == NULL) {
         out->status = 404;
         return;
@@ -531,10 +536,10 @@ static void set_missing(const turbo__router *router, const search *s, turbo__mat
         out->allow = s->nearest->allow;
 }
 
-/* A target that is no path: "*" asks about the server as a whole (RFC 9110 9.3.7). */
-static void match_other(const turbo__router *router, uint64_t method, turbo_str path, turbo__match *out) {
-    out->status = 400;
-    if (method == TURBO__METHOD_OPTIONS && path.len == 1 && path.data[0] == '*') {
+/* A target that is no path: "*" asks about the server as a whole (RFC 9110 9.3.7), an authority for a tunnel. */
+static void match_other(const turbo__router *router, const search *s, turbo_str path, turbo__match *out) {
+    out->status = s->name.len == 7 && memcmp(s->name.data, "CONNECT", 7) == 0 ? 501 : 400;
+    if (s->method == TURBO__METHOD_OPTIONS && path.len == 1 && path.data[0] == '*') {
         out->status = 204;
         out->allow = router->allow;
     }
@@ -556,6 +561,7 @@ void turbo__router_match(const turbo__router *router, turbo_str method, turbo_st
     const handler *found;
     const node *place;
     search s;
+    s.name = method;
     s.method = turbo__methods_find(&router->methods, method);
     s.params = params;
     s.allowed = 0;
@@ -563,7 +569,7 @@ void turbo__router_match(const turbo__router *router, turbo_str method, turbo_st
     s.count = 0;
     *out = (turbo__match){0};
     if (path.len == 0 || path.data[0] != '/') {
-        match_other(router, s.method, path, out);
+        match_other(router, &s, path, out);
         return;
     }
     if (memchr(path.data, '%', path.len) != NULL) {

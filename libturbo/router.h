@@ -34,7 +34,7 @@ typedef struct turbo__pattern {
 } turbo__pattern;
 
 typedef struct turbo__match {
-    int32_t status;                /* 200: route is set; 204: OPTIONS without a handler (allow is set); 400, 404; 405: allow is set */
+    int32_t status;                /* 200: route is set; 204: OPTIONS without a handler (allow is set); 400, 404, 501; 405: allow is set */
     uint32_t param_count;
     struct turbo__route *route;
     const turbo__pattern *pattern; /* of the route */

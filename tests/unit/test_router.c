@@ -223,9 +223,21 @@ Test(router, missing_method_is_405_with_what_is_allowed) {
     turbo__router *r = ROUTER("GET /a", "POST /a", "PUT /b");
     EXPECT(r, "PUT", "/a", "405 GET, HEAD, OPTIONS, POST");
     EXPECT(r, "GET", "/b", "405 OPTIONS, PUT");
-    EXPECT(r, "BREW", "/a", "405 GET, HEAD, OPTIONS, POST");
-    EXPECT(r, "get", "/a", "405 GET, HEAD, OPTIONS, POST");
+    EXPECT(r, "DELETE", "/a", "405 GET, HEAD, OPTIONS, POST");
+    EXPECT(r, "PATCH", "/x", "404");
+    turbo__router_free(r);
+}
+
+/* RFC 9110 9.1 */
+Test(router, method_that_nothing_recognizes_is_501) {
+    turbo__router *r = ROUTER("GET /a", "BREW /pot");
+    EXPECT(r, "BREW", "/pot", "BREW /pot");
+    EXPECT(r, "BREW", "/a", "405 GET, HEAD, OPTIONS");
     EXPECT(r, "BREW", "/x", "404");
+    EXPECT(r, "STEEP", "/a", "501");
+    EXPECT(r, "STEEP", "/x", "501");
+    EXPECT(r, "get", "/a", "501");
+    EXPECT(r, "TRACE", "/a", "405 GET, HEAD, OPTIONS");
     turbo__router_free(r);
 }
 
@@ -249,11 +261,11 @@ Test(router, asterisk_asks_for_the_methods_of_the_server) {
     turbo__router_free(NULL);
 }
 
-Test(router, target_that_is_no_path_is_400) {
+Test(router, target_that_is_no_path_is_400_but_501_for_a_tunnel) {
     turbo__router *r = ROUTER("any /{r...}");
     EXPECT(r, "GET", "", "400");
     EXPECT(r, "GET", "a", "400");
-    EXPECT(r, "CONNECT", "a:443", "400");
+    EXPECT(r, "CONNECT", "a:443", "501");
     EXPECT(r, "OPTIONS", "**", "400");
     turbo__router_free(r);
 }
