@@ -76,4 +76,19 @@ static int all_in_class(const char *data, size_t len, unsigned char bit) {
 
 int turbo__is_token(const char *data, size_t len) { return len > 0 && all_in_class(data, len, TCHAR); }
 
-int turbo__is_field_value(const char *data, size_t len) { return all_in_class(data, len, VALUE); }
+/* Whether one of eight bytes may be a control character: below SP, or DEL. */
+static int may_have_control(const char *data) {
+    const uint64_t ones = UINT64_MAX / 255, highs = ones * 0x80;
+    uint64_t eight, del;
+    memcpy(&eight, data, sizeof eight);
+    del = eight ^ ones * 0x7f; /* zero where DEL is */
+    return (((eight - ones * 0x20) & ~eight) | ((del - ones) & ~del)) & highs ? 1 : 0;
+}
+
+int turbo__is_field_value(const char *data, size_t len) {
+    size_t i = 0;
+    for (; len - i >= 8; i += 8)
+        if (may_have_control(data + i) && !all_in_class(data + i, 8, VALUE)) /* HTAB is allowed */
+            return 0;
+    return all_in_class(data + i, len - i, VALUE);
+}

@@ -25,6 +25,23 @@ Test(fields, value_holds_blanks_visible_characters_and_obs_text) {
     }
 }
 
+/* Values are looked at eight bytes at a time: the neighbours of a byte must not change what is said of it. */
+Test(fields, value_is_judged_by_each_byte_wherever_it_stands) {
+    static const char neighbours[] = {'a', '\t', ' ', '~', (char)0x80, (char)0xff};
+    for (size_t n = 0; n < sizeof neighbours; n++) {
+        for (int c = 0; c < 256; c++) {
+            char text[19];
+            memset(text, neighbours[n], sizeof text);
+            for (size_t i = 0; i < sizeof text; i++) {
+                text[i] = (char)c;
+                cr_expect_eq(turbo__is_field_value(text, sizeof text), c == '\t' || (c >= ' ' && c != 0x7f),
+                             "byte %02x at %zu among %02x", (unsigned)c, i, (unsigned char)neighbours[n]);
+                text[i] = neighbours[n];
+            }
+        }
+    }
+}
+
 Test(fields, one_bad_byte_anywhere_spoils_token_and_value) {
     char text[] = "abcdefgh";
     for (size_t i = 0; i < 8; i++) {
