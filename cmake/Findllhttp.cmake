@@ -24,10 +24,13 @@ if(NOT LLHTTP_SOURCE_DIR)
   endif()
 endif()
 
-find_path(llhttp_sources llhttp.c HINTS ${LLHTTP_SOURCE_DIR} ${LLHTTP_SOURCE_DIR}/src
-  PATHS /usr/share/llhttp NO_CACHE)
-find_path(llhttp_headers llhttp.h HINTS ${LLHTTP_SOURCE_DIR} ${LLHTTP_SOURCE_DIR}/include
-  PATHS /usr/share/include/llhttp NO_CACHE)
+if(LLHTTP_SOURCE_DIR) # these and no others: a wrong directory must not be served by what the system happens to have
+  set(llhttp_where PATHS ${LLHTTP_SOURCE_DIR} ${LLHTTP_SOURCE_DIR}/src ${LLHTTP_SOURCE_DIR}/include NO_DEFAULT_PATH)
+else()
+  set(llhttp_where PATHS /usr/share/llhttp /usr/share/include/llhttp)
+endif()
+find_path(llhttp_sources llhttp.c ${llhttp_where} NO_CACHE)
+find_path(llhttp_headers llhttp.h ${llhttp_where} NO_CACHE)
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(llhttp REQUIRED_VARS llhttp_sources llhttp_headers
   REASON_FAILURE_MESSAGE "install libllhttp-dev (or node-llhttp on Debian 12), or set LLHTTP_SOURCE_DIR")
