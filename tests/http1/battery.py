@@ -19,6 +19,7 @@ from model import MAY, MUST, OK_BODY, SHOULD, Case, Outcome, req
 from wire import Wire
 
 CONNECTIONS = 24  # at once
+LATER = "a response came when the connection was to end"
 PROBE = req("/json?probe")
 
 
@@ -97,8 +98,14 @@ def judge_end(fitting: Sequence[Outcome], wire: Wire) -> Optional[str]:
             return "the connection was ended"
         if not wire.wait_end():
             return "the connection was not ended"
-        return None if len(wire.stream.responses) == count else f"then came {wire.stream.responses[count]}"
+        return None if len(wire.stream.responses) == count else LATER
     return stays_open(wire)
+
+
+def judge_whole(case: Case, wire: Wire) -> Optional[str]:
+    """The connection has ended, and no more can come."""
+    faults = [fault_of(outcome, wire) or ("the connection was ended" if outcome.end == "open" else "") for outcome in case.outcomes]
+    return None if "" in faults else "; or ".join(dict.fromkeys(faults))
 
 
 def judge(case: Case, wire: Wire) -> Optional[str]:
@@ -116,6 +123,8 @@ def judge(case: Case, wire: Wire) -> Optional[str]:
         faults = list(dict.fromkeys(fault_of(outcome, wire) or "" for outcome in case.outcomes))
         return "; or ".join(faults[:3])
     fault = judge_end(fitting, wire)
+    if fault == LATER:  # a late answer, then the end: it is judged with what it brought
+        return judge_whole(case, wire)
     return f"malformed: {wire.stream.error}" if wire.stream.error and not fault else fault
 
 

@@ -188,6 +188,16 @@ def saw_field(name: str, *values: str) -> Check:
     return check
 
 
+def saw_not(name: str, value: str) -> Check:
+    """The handler of /reflect was not given this field with this value."""
+
+    def check(response: Response) -> Optional[str]:
+        seen = [(key.lower(), text) for key, text in response.json()["headers"]]
+        return f"the handler saw {name}: {value}" if (name.lower(), value) in seen else None
+
+    return check
+
+
 def body_is(body: bytes) -> Check:
     return lambda response: None if response.body == body else f"body {response.body[:80]!r}, not {body[:80]!r}"
 

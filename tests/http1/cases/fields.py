@@ -64,7 +64,7 @@ T.add("fold-is-no-field", MUST, get(b"X-A: 1\r\n X-B: 2"),
       refuses(400, end="any") + answers(R(200, saw_field("X-B")), end="any"), "9112 5.2")
 T.add("fold-hides-te", MUST, req("/reflect", "POST", "Content-Length: 5", "X-A: 1\r\n Transfer-Encoding: chunked", body="0\r\n\r\n"),
       refuses(400, end="any") + answers(R(200, saw(body="0\r\n\r\n"), saw_field("Transfer-Encoding")), end="any"), "9112 5.2")
-T.add("fold-empty", MUST, get(b"X-A: 1\r\n "), refuses(400, end="any") + answers(R(200, saw_field("X-A", "1"))), "9112 5.2")
+T.add("fold-empty", MUST, get(b"X-A: 1\r\n "), refuses(400, end="any") + answers(R(200, saw_field("X-A", "1"))) + answers(R(200, saw_field("X-A", "1 "))), "9112 5.2")
 T.add("fold-in-name", SHOULD, get(b"X-\r\n A: 1"), BAD, "9112 5.2")
 
 # -- names --

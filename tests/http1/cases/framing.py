@@ -80,11 +80,13 @@ T.add("length-folded", MUST, with_length("\r\n 5") + SMUGGLED, refuses(400) + an
 # -- bodies that end too early --
 T.add("incomplete-length", MUST, [Send(req("/echo", "POST", "Content-Length: 10", body="abc")), EndSending()],
       refuses(*ANY_4XX, silent=True), note="incomplete: the handler must not be given it as whole")
+T.add("incomplete-behind-good-at-once", SHOULD, [Send(FOLLOW + req("/echo", "POST", "Content-Length: 9", body="abc")), EndSending()],
+      refuses(*ANY_4XX, silent=True, after=[FOLLOWED]))
 T.add("incomplete-nothing", MUST, [Send(req("/echo", "POST", "Content-Length: 10")), EndSending()], refuses(*ANY_4XX, silent=True))
 T.add("incomplete-chunked", MUST, [Send(chunked("5\r\nabcde\r\n", target="/echo")), EndSending()], refuses(*ANY_4XX, silent=True), "9112 8")
 T.add("incomplete-inside-chunk", MUST, [Send(chunked("5\r\nab", target="/echo")), EndSending()], refuses(*ANY_4XX, silent=True), "9112 8")
 T.add("incomplete-chunk-size", MUST, [Send(chunked("5", target="/echo")), EndSending()], refuses(*ANY_4XX, silent=True), "9112 8")
-T.add("incomplete-behind-good", MUST, [Send(FOLLOW + req("/echo", "POST", "Content-Length: 9", body="abc")), EndSending()],
+T.add("incomplete-behind-good", MUST, [Send(FOLLOW + req("/echo", "POST", "Content-Length: 9", body="abc")), Await(1), EndSending()],
       refuses(*ANY_4XX, silent=True, after=[FOLLOWED]))
 
 # -- Transfer-Encoding --

@@ -5,6 +5,9 @@ from model import ECHO_OK, FOLLOWED, FOLLOW, MUST, R, SHOULD, Topic, answers, re
 T = Topic("host", "9112 3.2")
 BAD = refuses(400, end="any")
 
+T.add("empty", MUST, req("/json", host=""), answers(ECHO_OK) + BAD, "9112 3.3",
+      note="a scheme that needs an authority has none: refused, or a default is taken")
+
 T.add("missing", MUST, req("/json", host=None), BAD)
 T.add("missing-other-fields", MUST, req("/json", "GET", "Accept: */*", "X-Host: h.test", host=None), BAD)
 T.add("missing-post", MUST, req("/echo", "POST", "Content-Length: 3", body="abc", host=None), BAD)
@@ -26,7 +29,7 @@ for name, host in (
 ):
     T.add(f"good-{name}", MUST, req("/json", host=host), answers(ECHO_OK), "9110 7.2")
 for name, host in (
-    ("empty", ""), ("empty-port", "h.test:"), ("ipv6-ipv4", "[::ffff:1.2.3.4]"), ("ipv6-full", "[1:2:3:4:5:6:7:8]"),
+    ("empty-port", "h.test:"), ("ipv6-ipv4", "[::ffff:1.2.3.4]"), ("ipv6-full", "[1:2:3:4:5:6:7:8]"),
     ("underscore", "a_b.test"), ("tilde", "a~b"), ("pct", "a%20b"), ("sub-delims", "a!$&'()*+,;=b"), ("trailing-dot", "h.test."),
     ("ipvfuture", "[v1.a:b]"), ("punycode", "xn--bcher-kva.test"),
 ):

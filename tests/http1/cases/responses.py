@@ -28,11 +28,11 @@ for name, send, statuses, methods in (
     ("200", req("/json"), 200, ()), ("200-async", req("/async"), 200, ()), ("200-stream", req("/stream"), 200, ()), ("200-big", req("/big?bytes=70000"), 200, ()),
     ("200-head", req("/json", "HEAD"), 200, ("HEAD",)), ("200-1.0", req("/json", version="HTTP/1.0"), 200, ()), ("204", req("/nothing"), 204, ()),
     ("304", req("/cached"), 304, ()), ("404", req("/nosuch"), 404, ()), ("405", req("/json", "DELETE"), 405, ()),
-    ("options", req("*", "OPTIONS"), {200, 204}, ()), ("400-no-host", req("/json", host=None), 400, ()),
+    ("options", req("/json", "OPTIONS"), {200, 204, 405}, ()), ("400-no-host", req("/json", host=None), 400, ()),
     ("400-bad-length", req("/json", "POST", "Content-Length: x"), 400, ()),
     ("400-space-before-colon", req("/json", "GET", "X : 1"), 400, ()), ("400-bad-te", req("/json", "POST", "Transfer-Encoding: identity"), {400, 501}, ()),
     ("400-garbage", b"\x01\x02\r\n\r\n", 400, ()), ("400-bad-line", b"GET /json HTTP/1.1 x\r\nHost: h.test\r\n\r\n", 400, ()),
-    ("414", req("/" + "a" * 200000), {404, 414, 431}, ()), ("431", req("/json", "GET", "X: " + "a" * 2000000), {400, 413, 431}, ()),
+    ("414", req("/" + "a" * 200000), {400, 404, 414, 431}, ()), ("431", req("/json", "GET", "X: " + "a" * 2000000), {200, 400, 413, 431}, ()),
 ):
     T.add(f"date-{name}", MUST, send, answers(R(statuses, dated), end="any"), methods=methods, note="every 2xx, 3xx and 4xx has a Date")
 T.add("date-400-bad-chunk", MUST, chunked("zz\r\n"), answers(R(400, dated), end="any"))

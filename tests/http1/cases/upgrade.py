@@ -21,7 +21,7 @@ T.add("with-chunked", MUST, chunked("3\r\nabc\r\n0\r\n\r\n", UP, "Upgrade: x") +
 T.add("with-chunked-bytewise", MUST, [Send(chunked("3\r\nabc\r\n0\r\n\r\n", UP, "Upgrade: x") + FOLLOW, 0)], answers(R(200, saw(body="abc")), FOLLOWED))
 T.add("with-trailers", MUST, chunked("3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n", UP, "Upgrade: x") + FOLLOW, answers(R(200, saw(body="abc")), FOLLOWED))
 T.add("with-head", MUST, req("/json", "HEAD", UP, "Upgrade: x") + FOLLOW, answers(OK, FOLLOWED), methods=("HEAD", "GET"))
-T.add("with-options", MUST, req("*", "OPTIONS", UP, "Upgrade: x") + FOLLOW, answers(R({200, 204}), FOLLOWED))
+T.add("with-options", MUST, req("/json", "OPTIONS", UP, "Upgrade: x") + FOLLOW, answers(R({200, 204, 405}), FOLLOWED))
 T.add("with-close", MUST, req("/json", "GET", "Connection: close, Upgrade", "Upgrade: x") + SMUGGLED, answers(ECHO_OK, end="closed"), "9112 9.6")
 T.add("with-404", MUST, req("/nosuch", "GET", UP, "Upgrade: x") + FOLLOW, answers(R(404), FOLLOWED))
 T.add("with-async", MUST, req("/sleep?ms=100", "GET", UP, "Upgrade: x") + FOLLOW, answers(*SECOND))

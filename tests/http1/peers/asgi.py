@@ -52,19 +52,21 @@ async def app(scope, receive, send):
     if scope["type"] != "http":
         return
     method, path = scope["method"], scope["path"]
+    numbers = {n: int(v[0]) for n, v in parse_qs(scope["query_string"].decode("latin-1")).items() if v[0].isdigit()}
+    allowed = "GET, HEAD" if path in GET_ROUTES or path.startswith("/users/") else "POST" if path == "/echo" else ""
+    if path == "*" and method == "OPTIONS":
+        return await send_answer(scope, send, 204, fields=[(b"allow", b"GET, HEAD, POST")])
+    if not allowed and path != "/reflect":
+        return await send_answer(scope, send, 404, b"not found", b"text/plain")
+    if allowed and method == "OPTIONS":
+        return await send_answer(scope, send, 204, fields=[(b"allow", allowed.encode())])
+    if allowed and method not in allowed.split(", "):
+        return await send_answer(scope, send, 405, b"no", b"text/plain", [(b"allow", allowed.encode())])
     body = await read_body(receive)
     if body is None:
         return
-    numbers = {n: int(v[0]) for n, v in parse_qs(scope["query_string"].decode("latin-1")).items() if v[0].isdigit()}
-    allowed = "GET, HEAD" if path in GET_ROUTES or path.startswith("/users/") else "POST" if path == "/echo" else ""
     if path == "/reflect":
         return await send_answer(scope, send, 200, reflection(scope, body))
-    if not allowed:
-        return await send_answer(scope, send, 404, b"not found", b"text/plain")
-    if method == "OPTIONS":
-        return await send_answer(scope, send, 204, fields=[(b"allow", allowed.encode())])
-    if method not in allowed.split(", "):
-        return await send_answer(scope, send, 405, b"no", b"text/plain", [(b"allow", allowed.encode())])
     if path == "/echo":
         kind = dict(scope["headers"]).get(b"content-type", BYTES)
         return await send_answer(scope, send, 200, body, kind)

@@ -110,9 +110,24 @@ func allowed(path string) string {
 }
 
 func serve(w http.ResponseWriter, r *http.Request) {
+	methods := allowed(r.URL.Path)
+	known := strings.Contains(", "+methods+", OPTIONS,", ", "+r.Method+",")
+	if methods == "" && r.URL.Path != "/reflect" {
+		http.NotFound(w, r)
+		return
+	}
+	if methods != "" && !known {
+		w.Header().Set("Allow", methods)
+		http.Error(w, "no", 405)
+		return
+	}
 	limit := int64(1 << 20)
 	if r.URL.Path == "/echo" {
 		limit = 16 << 20
+	}
+	if r.ContentLength > limit {
+		http.Error(w, "too large", 413)
+		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var large *http.MaxBytesError
@@ -125,18 +140,12 @@ func serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "bad body", 400)
 		return
 	}
-	methods := allowed(r.URL.Path)
 	switch {
 	case r.URL.Path == "/reflect":
 		reflect(w, r, body)
-	case methods == "":
-		http.NotFound(w, r)
 	case r.Method == "OPTIONS":
 		w.Header().Set("Allow", methods)
 		w.WriteHeader(204)
-	case !strings.Contains(", "+methods+",", ", "+r.Method+","):
-		w.Header().Set("Allow", methods)
-		http.Error(w, "no", 405)
 	case r.URL.Path == "/echo":
 		kind := r.Header.Get("Content-Type")
 		if kind == "" {
