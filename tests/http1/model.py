@@ -27,6 +27,12 @@ class Pause(NamedTuple):
     seconds: float
 
 
+class Hold(NamedTuple):
+    """Read nothing for a time, so that what the server sends fills the buffers."""
+
+    seconds: float
+
+
 class Await(NamedTuple):
     """Until so many final responses are here."""
 
@@ -47,7 +53,7 @@ class Splits(NamedTuple):
     data: bytes
 
 
-Step = Union[Send, Pause, Await, AwaitInterim, EndSending, Splits]
+Step = Union[Send, Pause, Hold, Await, AwaitInterim, EndSending, Splits]
 
 # -- outcomes --
 

@@ -6,7 +6,7 @@ import time
 from typing import Optional, Sequence, Tuple
 
 from answers import ResponseStream
-from model import Await, AwaitInterim, EndSending, Pause, Send, Splits, Step
+from model import Await, AwaitInterim, EndSending, Hold, Pause, Send, Splits, Step
 
 ANSWER_LIMIT = 10.0  # seconds that an answer, or the end of a connection, may take
 QUIET = 0.4  # seconds without a byte: nothing more is coming
@@ -81,9 +81,9 @@ class Wire:
 
     # -- waiting --
 
-    def wait(self, count: int, limit: float = ANSWER_LIMIT) -> bool:
+    def wait(self, count: int) -> bool:
         """Until so many final responses are here. @return whether they are."""
-        end = time.monotonic() + limit
+        end = time.monotonic() + ANSWER_LIMIT
         while len(self.stream.responses) < count and not self.ended and not self.stream.error:
             left = end - time.monotonic()
             if left <= 0:
@@ -129,6 +129,8 @@ class Wire:
                 self._send_bytewise(step.data, step.gap)
         elif isinstance(step, Pause):
             self._pause(step.seconds)
+        elif isinstance(step, Hold):
+            time.sleep(step.seconds)
         elif isinstance(step, Await):
             if not self.wait(step.count):
                 return f"{len(self.stream.responses)} responses, waited for {step.count}"

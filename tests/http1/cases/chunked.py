@@ -1,7 +1,7 @@
 """The chunked coding: RFC 9112 7.1."""
 
-from model import (ANY_4XX, EndSending, FOLLOW, FOLLOWED, MAY, MUST, R, SHOULD, SMUGGLED, Send, Topic, answers, body_is, chunked, raw, refuses,
-                   saw)
+from model import (ANY_4XX, EndSending, FOLLOW, FOLLOWED, MAY, MUST, Pause, R, SHOULD, SMUGGLED, Send, Topic, answers, body_is, chunked, raw,
+                   refuses, req, saw)
 
 T = Topic("chunked", "9112 7.1")
 BAD = refuses(400, silent=True)
@@ -116,3 +116,12 @@ T.add("bad-second-chunk-not-run", MUST, [Send(chunked("5\r\nabcde\r\nzz\r\n", ta
 T.add("good-then-bad", MUST, chunked("1\r\na\r\n" + LAST) + chunked("zz\r\n") + SMUGGLED,
       refuses(400, silent=True, after=[R(200, saw(body="a"))]))
 T.add("raw-bytes-kept", MUST, chunked(raw("3\r\n") + b"\0\r\n" + b"\r\n0\r\n\r\n", target="/echo"), answers(R(200, body_is(b"\0\r\n"))))
+
+# -- bounds, and pieces --
+for name, piece in (("size", b"0"), ("ext", b"5;" + b"a"), ("trailer", b"0\r\nX"), ("spaces", b"5 ")):
+    T.add(f"endless-{name}", SHOULD, [Send(chunked(piece + piece[-1:] * (4 << 20)))], refuses(*ANY_4XX, silent=True), note="a line without an end")
+T.add("endless-trailers", SHOULD, [Send(chunked("0\r\n" + "X-T: 1\r\n" * 500000))], refuses(*ANY_4XX, silent=True))
+T.add("hundred-thousand-chunks", SHOULD, chunked(b"1\r\na\r\n" * 100000 + b"0\r\n\r\n", target="/echo"), answers(R(200, body_is(b"a" * 100000))))
+T.add("slow-pieces", MUST, [step for i in range(5) for step in (Send(b"1\r\na\r\n" if i else chunked("1\r\na\r\n")), Pause(0.1))] + [Send(LAST.encode() + FOLLOW)],
+      answers(R(200, saw(body="aaaaa")), FOLLOWED))
+T.add("behind-slow", MUST, req("/sleep?ms=200") + chunked("5\r\nabcde\r\n" + LAST) + FOLLOW, answers(R(200), R(200, saw(body="abcde")), FOLLOWED))

@@ -68,3 +68,12 @@ T.add("1.1-then-1.0-keep-alive", MUST, get() + get("Connection: keep-alive", ver
 T.add("pause-between", MUST, [Send(get()), Await(1), Pause(1.0), Send(FOLLOW)], answers(ECHO_OK, FOLLOWED), "9112 9.5")
 T.add("pause-before-first", MUST, [Pause(0.7), Send(FOLLOW)], answers(FOLLOWED), "9112 9.5")
 T.add("1.2-persists", MAY, get(version="HTTP/1.2") + FOLLOW, answers(ECHO_OK, FOLLOWED), "9112 9.3")
+
+# -- HTTP/1.0 that is kept: each answer must be framed without the end of the connection --
+for name, target, method, status in (("204", "/nothing", "GET", 204), ("304", "/cached", "GET", 304), ("404", "/nosuch", "GET", 404), ("405", "/json", "DELETE", 405),
+                                     ("head", "/json", "HEAD", 200), ("async", "/async", "GET", 200)):
+    T.add(f"1.0-keep-alive-{name}", MUST, req(target, method, "Connection: keep-alive", version="HTTP/1.0") + get(version="HTTP/1.0"),
+          answers(R(status), ECHO_OK, end="closed") + answers(R(status), end="closed"), methods=(method, "GET"))
+T.add("1.0-keep-alive-post", MUST, post("abc", "Connection: keep-alive", version="HTTP/1.0") * 2,
+      answers(R(200, saw(body="abc")), R(200, saw(body="abc"))) + answers(R(200, saw(body="abc")), end="closed"))
+T.add("1.0-refusal", MUST, req("/json", "GET", "X : 1", "Connection: keep-alive", version="HTTP/1.0") + SMUGGLED, refuses(400), "9112 5.1")

@@ -175,3 +175,29 @@ T.add("connection-names-te", MUST, req("/reflect", "POST", "Connection: transfer
       answers(R(200, saw(body="")), FOLLOWED) + BAD, "9110 7.6.1")
 T.add("trailer-field-announces", MUST, chunked("1\r\na\r\n0\r\nX-T: 1\r\n\r\n", "Trailer: X-T") + FOLLOW,
       answers(R(200, saw(body="a"), saw_field("X-T")), FOLLOWED), "9110 6.6.2")
+
+# -- more of both --
+T.add("length-same-number-other-text", MUST, req("/reflect", "POST", "Content-Length: 5", "Content-Length: 05", body="abcde") + FOLLOW, SAME)
+T.add("length-list-same-other-text", MUST, with_length("5, 05") + FOLLOW, SAME)
+T.add("length-tab-behind", MUST, with_length("5\t") + FOLLOW, answers(R(200, saw(body="abcde")), FOLLOWED), "9112 5.1")
+T.add("length-tab-before", MUST, with_length("\t5") + FOLLOW, answers(R(200, saw(body="abcde")), FOLLOWED), "9112 5.1")
+T.add("length-no-space", MUST, b"POST /reflect HTTP/1.1\r\nHost:h.test\r\nContent-Length:5\r\n\r\nabcde" + FOLLOW,
+      answers(R(200, saw(body="abcde")), FOLLOWED), "9112 5.1")
+T.add("te-no-space", MUST, b"POST /reflect HTTP/1.1\r\nHost:h.test\r\nTransfer-Encoding:chunked\r\n\r\n" + BODY.encode() + FOLLOW,
+      answers(R(200, saw(body="")), FOLLOWED), "9112 5.1")
+T.add("te-twice-1.0", MUST,
+      req("/reflect", "POST", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked", "Connection: keep-alive", body=BODY, version="HTTP/1.0") + SMUGGLED,
+      refuses(400, 501, silent=True) + answers(OK, end="closed"), "9112 6.1")
+T.add("te-and-length-bad-te-line", MUST, req("/reflect", "POST", "Content-Length: 5", "Transfer-Encoding: chunked", "Transfer-Encoding: x", body=BODY) + SMUGGLED,
+      UNKNOWN)
+T.add("te-tabs-between", MUST, coded("gzip\t,\tx"), UNKNOWN)
+T.add("te-head", MUST, req("/reflect", "HEAD", "Transfer-Encoding: chunked", body="1\r\na\r\n0\r\n\r\n") + FOLLOW,
+      answers(OK, FOLLOWED) + refuses(400), methods=("HEAD", "GET"))
+T.add("fifty-bodies-in-turn", MUST, b"".join(post(f"{i}") if i % 2 else chunked(f"{len(str(i)):x}\r\n{i}\r\n0\r\n\r\n") for i in range(50)),
+      answers(*(R(200, saw(body=str(i))) for i in range(50))))
+T.add("length-at-options-asterisk", MUST, req("*", "OPTIONS", "Content-Length: %d" % len(SMUGGLED), body=SMUGGLED),
+      answers(R({200, 204, 400, 404, 405, 501}), end="any"), "9112 6.3")
+T.add("unknown-method-with-body", MUST, req("/json", "BREW", "Content-Length: %d" % len(SMUGGLED), body=SMUGGLED) + FOLLOW,
+      answers(R({400, 405, 501}), FOLLOWED) + refuses(400, 405, 501), "9112 9.3")
+T.add("body-of-1.0-does-not-run", MUST, req("/json", "GET", "Content-Length: %d" % len(SMUGGLED), body=SMUGGLED, version="HTTP/1.0"),
+      answers(R(200), end="closed"), "9112 6.3")

@@ -1,6 +1,6 @@
 """Several requests on a connection at once: RFC 9112 9.3.2."""
 
-from model import (Await, ECHO_OK, EndSending, FOLLOW, FOLLOWED, MUST, OK, Pause, R, SHOULD, SMUGGLED, Send, Topic, answers, body_is, chunked, post,
+from model import (Await, ECHO_OK, EndSending, FOLLOW, FOLLOWED, Hold, MUST, OK, Pause, R, SHOULD, SMUGGLED, Send, Topic, answers, body_is, chunked, post,
                    refuses, req, saw)
 
 T = Topic("pipelining", "9112 9.3.2")
@@ -77,3 +77,30 @@ T.add("ended-inside-the-second", MUST, [Send(get(1) + get(2)[:25]), Await(1), En
 T.add("incomplete-second-waits", MUST, get(1) + get(2)[:-2], answers(got(1), end="any"))
 T.add("follow-is-the-same-connection", MUST, [Send(get(1)), Pause(0.3), Send(FOLLOW)], answers(got(1), FOLLOWED))
 T.add("head-head-get", MUST, req("/big?bytes=5000", "HEAD") + req("/stream", "HEAD") + get(1), answers(OK, OK, got(1)), methods=("HEAD", "HEAD", "GET"))
+
+# -- more than the server reads or sends at once --
+T.add("slow-then-200", MUST, SLOW + b"".join(get(i) for i in range(200)), answers(SLOW_OK, *(got(i) for i in range(200))))
+T.add("slow-then-200-then-ended", SHOULD, [Send(SLOW + b"".join(get(i) for i in range(200))), EndSending()],
+      answers(SLOW_OK, *(got(i) for i in range(200)), end="closed"), "9112 9.6")
+T.add("slow-then-200-then-garbage", MUST, SLOW + b"".join(get(i) for i in range(200)) + b"\x01\x02\r\n\r\n",
+      refuses(400, silent=True, after=[SLOW_OK, *(got(i) for i in range(200))]))
+T.add("slow-then-200-then-close", MUST, SLOW + b"".join(get(i) for i in range(200)) + req("/reflect?c", "GET", "Connection: close") + SMUGGLED,
+      answers(SLOW_OK, *(got(i) for i in range(200)), got("c"), end="closed"))
+T.add("slow-then-big-body", MUST, SLOW + post("x" * 1000000, target="/echo") + get(1), answers(SLOW_OK, R(200, body_is(b"x" * 1000000)), got(1)))
+
+
+def whole(size: int) -> R:
+    return R(200, lambda r: None if len(r.body) == size else f"{len(r.body)} bytes, not {size}")
+
+
+T.add("big-not-read-at-once", MUST, [Send(req("/big?bytes=400000") * 20 + get(1)), Hold(1.0)], answers(*[whole(400000)] * 20, got(1)))
+T.add("big-then-garbage", MUST, [Send(req("/big?bytes=3000000") + b"\x01\x02\r\n\r\n"), Hold(0.5)], refuses(400, silent=True, after=[whole(3000000)]),
+      note="the refusal cuts no answer short")
+T.add("big-then-close", MUST, [Send(req("/big?bytes=3000000", "GET", "Connection: close") + SMUGGLED), Hold(0.5)], answers(whole(3000000), end="closed"), "9112 9.6")
+T.add("big-then-ended", SHOULD, [Send(req("/big?bytes=3000000") * 3), EndSending(), Hold(0.5)], answers(*[whole(3000000)] * 3, end="closed"), "9112 9.6")
+T.add("stream-not-read-at-once", MUST, [Send(req("/stream?chunks=300&bytes=10000") + get(1)), Hold(0.7)], answers(whole(3000000), got(1)))
+T.add("stream-1.0-not-read-at-once", MUST, [Send(req("/stream?chunks=300&bytes=10000", version="HTTP/1.0")), Hold(0.7)], answers(whole(3000000), end="closed"))
+T.add("two-continue-at-once", MUST, post("abc", "Expect: 100-continue", target="/echo") * 2, answers(R(200, body_is(b"abc")), R(200, body_is(b"abc"))), "9110 10.1.1")
+T.add("404-behind-slow", MUST, SLOW + req("/nosuch") + req("/json", "DELETE") + get(1), answers(SLOW_OK, R(404), R(405), got(1)))
+T.add("head-behind-slow", MUST, SLOW + req("/json", "HEAD") + req("/nosuch", "HEAD") + get(1), answers(SLOW_OK, OK, R(404), got(1)),
+      methods=("GET", "HEAD", "HEAD", "GET"))

@@ -134,3 +134,23 @@ T.add("bare-lf-everywhere", MUST, b"GET /reflect?x HTTP/1.1\nHost: h.test\n\n", 
 T.add("bare-cr-behind-line", MUST, b"GET /json HTTP/1.1\rHost: h.test\r\n\r\n", refuses(400, silent=True), "9112 2.2")
 T.add("bare-cr-everywhere", MUST, b"GET /json HTTP/1.1\rHost: h.test\r\r" + SMUGGLED, refuses(400, silent=True), "9112 2.2")
 T.add("cr-cr-lf", MUST, b"GET /reflect?x HTTP/1.1\r\r\nHost: h.test\r\n\r\n", LENIENT, "9112 2.2")
+
+# -- more targets --
+T.add("absolute-form-at-in-path", MUST, req("http://h.test/users/a@b"), answers(OK), "9112 3.2.2", note="no userinfo: the @ stands behind the /")
+T.add("absolute-form-at-in-query", MUST, req("http://h.test/reflect?a@b:c/d"), answers(R(200, saw(path="/reflect", query="a@b:c/d"))), "9112 3.2.2")
+T.add("absolute-form-url-in-path", MUST, req("http://h.test/users/http:x"), answers(OK), "9112 3.2.2")
+T.add("absolute-form-fragment", SHOULD, req("http://h.test/json#f"), refuses(400, end="any"), "9112 3.2.2")
+T.add("absolute-form-one-slash", SHOULD, req("http:/json"), refuses(400, end="any"), "9112 3.2.2")
+T.add("absolute-form-empty-port", SHOULD, req("http://h.test:/json"), answers(ECHO_OK), "9112 3.2.2")
+T.add("absolute-form-port-only", MUST, req("http://:80/json"), refuses(400, end="any"), "9110 4.2.1")
+T.add("absolute-form-empty-host-field", MUST, req("http://h.test/json", host=""), answers(ECHO_OK) + refuses(400, end="any"), "9112 3.2.2")
+T.add("absolute-form-other-scheme", MAY, req("ftp://h.test/json"), refuses(400, 404, 421, 501, end="any"), "9110 7.4")
+T.add("absolute-form-options", MAY, req("http://h.test", "OPTIONS"), answers(R({200, 204})), "9112 3.2.4")
+T.add("query-only-target", SHOULD, req("?x"), refuses(400, end="any"), "9112 3.2")
+T.add("dot-target", SHOULD, req("./json"), refuses(400, end="any"), "9112 3.2")
+T.add("percent-target", SHOULD, req("/%"), refuses(400, 404, end="any"), "3986 2.1")
+T.add("connect-port-zero", MUST, req("h.test:0", "CONNECT"), refuses(*ERRORS, end="any"), "9110 9.3.6")
+T.add("http-1.2-chunked", SHOULD, req("/reflect", "POST", "Transfer-Encoding: chunked", body="1\r\na\r\n0\r\n\r\n", version="HTTP/1.2") + FOLLOW,
+      answers(R(200, saw(body="a")), FOLLOWED), "9110 2.5")
+T.add("http-1.2-te-and-length", MUST, req("/reflect", "POST", "Transfer-Encoding: chunked", "Content-Length: 5", body="0\r\n\r\n", version="HTTP/1.2") + SMUGGLED,
+      refuses(400, 505) + answers(OK, end="closed"), "9112 6.1")

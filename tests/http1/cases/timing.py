@@ -70,3 +70,13 @@ T.add("big-body-in-order", MUST, post(bytes(i % 251 for i in range(300000)), tar
 T.add("four-hundred-then-gone", MUST, [Send(b"\x01\r\n\r\n")], refuses(*ANY_4XX, silent=True), H)
 T.add("answer-then-follow-later", MUST, [Send(GET), Await(1), Pause(0.5), Send(FOLLOW)], answers(GOT, FOLLOWED))
 T.add("plain", MUST, GET, answers(OK))
+
+# -- a large head in pieces --
+HEAD = req("/reflect?x", "GET", *(f"X-{i}: {'a' * 100}" for i in range(50)))
+T.add("large-head-in-pieces", MUST, [Send(HEAD[i : i + 700]) for i in range(0, len(HEAD), 700)], answers(GOT))
+T.add("large-head-in-slow-pieces", MUST, [step for i in range(0, len(HEAD), 900) for step in (Send(HEAD[i : i + 900]), Pause(0.05))], answers(GOT))
+T.add("bytewise-pipelined-chunked", MUST, [Send(CHUNKED + GET + post("abc") + CHUNKED, 0)],
+      answers(R(200, saw(body="abcd")), GOT, R(200, saw(body="abc")), R(200, saw(body="abcd"))))
+T.add("body-never-ends-behind-good", SHOULD, [Send(GET + req("/reflect", "POST", "Content-Length: 5", body="ab"))], refuses(408, silent=True, after=[GOT]),
+      "9110 15.5.9", needs=SLOW)
+T.add("slow-answer-is-no-idleness", MUST, [Send(req("/sleep?ms=6000"))], answers(ECHO_OK), "9112 9.5", needs=SLOW, note="longer than every timeout of the server")
