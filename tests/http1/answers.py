@@ -65,7 +65,10 @@ def _read_head(head: bytes) -> Response:
 
 
 class ResponseStream:
-    """Turns the bytes of a connection into responses. `methods` are those of the requests, in order (GET when unknown)."""
+    """Turns the bytes of a connection into responses.
+
+    `methods` are those of the requests, in order (GET when unknown).
+    """
 
     def __init__(self, methods: Sequence[str] = ()) -> None:
         self.methods = list(methods)

@@ -104,7 +104,8 @@ def judge_end(fitting: Sequence[Outcome], wire: Wire) -> Optional[str]:
 
 def judge_whole(case: Case, wire: Wire) -> Optional[str]:
     """The connection has ended, and no more can come."""
-    faults = [fault_of(outcome, wire) or ("the connection was ended" if outcome.end == "open" else "") for outcome in case.outcomes]
+    ended = {"open": "the connection was ended"}
+    faults = [fault_of(outcome, wire) or ended.get(outcome.end, "") for outcome in case.outcomes]
     return None if "" in faults else "; or ".join(dict.fromkeys(faults))
 
 
@@ -185,7 +186,8 @@ def summary(name: str, results: Sequence[Result]) -> Dict:
         "advisory": {"passed": advisory[0], "total": advisory[1]},
         "not_applicable": sum(result.verdict == "n/a" for result in results),
         "results": [
-            {"id": r.case.id, "rfc": r.case.rfc, "level": r.case.level, "verdict": r.verdict, "why": r.why, "got": r.got,
+            {"id": r.case.id, "rfc": r.case.rfc, "level": r.case.level, "verdict": r.verdict, "why": r.why,
+            "got": r.got,
              "sent": r.sent[:2000].decode("latin-1")}
             for r in results
         ],
@@ -207,10 +209,13 @@ def report(name: str, results: Sequence[Result], seconds: float, brief: bool) ->
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", action="append", default=[], metavar="HOST:PORT", help="a server that runs already")
-    parser.add_argument("--demo", action="append", default=[], help="a demo to start: c-shards, c-inline, c-io0, python; or all")
-    parser.add_argument("--peer", action="append", default=[], help="another server to start: nginx, go, uvicorn, uvicorn-h11; or all")
+    parser.add_argument("--demo", action="append", default=[],
+        help="a demo to start: c-shards, c-inline, c-io0, python; or all")
+    parser.add_argument("--peer", action="append", default=[],
+        help="another server to start: nginx, go, uvicorn, uvicorn-h11; or all")
     parser.add_argument("--has", default="", help="what a --target has: body-limit,turbo-limits,timeouts")
-    parser.add_argument("--only", action="append", default=[], metavar="PATTERN", help="ids to run, as framing.* (repeatable)")
+    parser.add_argument("--only", action="append", default=[], metavar="PATTERN",
+        help="ids to run, as framing.* (repeatable)")
     parser.add_argument("--json", metavar="FILE", help="write all results")
     parser.add_argument("--brief", action="store_true", help="counts only")
     parser.add_argument("--list", action="store_true", help="list the cases")
@@ -219,7 +224,8 @@ def read_arguments() -> argparse.Namespace:
 
 def main() -> int:
     arguments = read_arguments()
-    cases = [case for case in all_cases() if not arguments.only or any(fnmatch.fnmatch(case.id, p) for p in arguments.only)]
+    patterns = arguments.only or ["*"]
+    cases = [case for case in all_cases() if any(fnmatch.fnmatch(case.id, pattern) for pattern in patterns)]
     if arguments.list:
         for case in cases:
             print(f"{case.level:6} {case.id:50} RFC {case.rfc}  {case.note}")

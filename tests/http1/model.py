@@ -144,7 +144,8 @@ def raw(text: Union[str, bytes]) -> bytes:
 
 
 def req(target: Union[str, bytes] = "/reflect", method: Union[str, bytes] = "GET", *fields: Union[str, bytes],
-        body: Union[str, bytes] = b"", version: Union[str, bytes] = "HTTP/1.1", host: Union[str, bytes, None] = HOST) -> bytes:
+        body: Union[str, bytes] = b"", version: Union[str, bytes] = "HTTP/1.1",
+        host: Union[str, bytes, None] = HOST) -> bytes:
     """A request, with CRLF and single spaces; a field is a whole line."""
     lines = [raw(method) + b" " + raw(target) + b" " + raw(version)]
     if host is not None:
@@ -153,12 +154,14 @@ def req(target: Union[str, bytes] = "/reflect", method: Union[str, bytes] = "GET
     return b"\r\n".join(lines) + b"\r\n\r\n" + raw(body)
 
 
-def post(body: Union[str, bytes], *fields: Union[str, bytes], target: str = "/reflect", version: str = "HTTP/1.1") -> bytes:
+def post(body: Union[str, bytes], *fields: Union[str, bytes], target: str = "/reflect",
+    version: str = "HTTP/1.1") -> bytes:
     """A POST with a right Content-Length."""
     return req(target, "POST", f"Content-Length: {len(raw(body))}", *fields, body=body, version=version)
 
 
-def chunked(body: Union[str, bytes], *fields: Union[str, bytes], target: str = "/reflect", method: str = "POST") -> bytes:
+def chunked(body: Union[str, bytes], *fields: Union[str, bytes], target: str = "/reflect",
+    method: str = "POST") -> bytes:
     """A request with the chunked coding; `body` is the coded one."""
     return req(target, method, "Transfer-Encoding: chunked", *fields, body=body)
 
@@ -172,7 +175,8 @@ FOLLOW = req("/reflect?follow")
 def saw(method: Optional[str] = None, path: Optional[str] = None, query: Optional[str] = None,
         body: Union[str, bytes, None] = None) -> Check:
     """What the handler of /reflect was given."""
-    wanted = {"method": method, "path": path, "query": query, "body": None if body is None else raw(body).decode("latin-1")}
+    text = None if body is None else raw(body).decode("latin-1")
+    wanted = {"method": method, "path": path, "query": query, "body": text}
 
     def check(response: Response) -> Optional[str]:
         seen = response.json()
@@ -206,6 +210,14 @@ def saw_not(name: str, value: str) -> Check:
 
 def body_is(body: bytes) -> Check:
     return lambda response: None if response.body == body else f"body {response.body[:80]!r}, not {body[:80]!r}"
+
+
+def has(test: Callable[[Response], object], otherwise: str) -> Check:
+    return lambda response: None if test(response) else otherwise
+
+
+def size_is(size: int) -> Check:
+    return lambda response: None if len(response.body) == size else f"{len(response.body)} bytes, not {size}"
 
 
 def no_interim(response: Response) -> Optional[str]:

@@ -9,7 +9,8 @@ from typing import Optional, Sequence
 from answers import ResponseStream
 import wire
 from battery import OK_BODY, judge
-from model import (MUST, OK, Await, EndSending, Outcomes, R, Send, Splits, Step, Topic, answers, no_interim, one_interim, refuses, req, says_close)
+from model import (MUST, OK, Await, EndSending, Outcomes, R, Send, Splits, Step, Topic, answers, no_interim,
+    one_interim, refuses, req, says_close)
 from wire import Wire
 
 wire.ANSWER_LIMIT = 2.0  # nothing here is slow
@@ -46,7 +47,8 @@ class Script:
         self.listener.close()
 
 
-def verdict(texts: Sequence[bytes], end: bool, outcomes: Outcomes, steps: Sequence[Step] = (Send(req("/json")),), method: str = "GET") -> Optional[str]:
+def verdict(texts: Sequence[bytes], end: bool, outcomes: Outcomes, steps: Sequence[Step] = (Send(req("/json")),),
+    method: str = "GET") -> Optional[str]:
     topic = Topic("self", "")
     topic.add("case", MUST, steps, outcomes, methods=[method])
     server = Script(texts, end)
@@ -88,7 +90,8 @@ class Judging(unittest.TestCase):
         for text in (OPEN + b"x", OPEN + b"\r\n", b"\r\n" + OPEN, b"hello"):
             self.assertIn("malformed", verdict([text], True, answers(OK, end="any")) or "", text)
         head = OPEN
-        self.assertIn("malformed", verdict([head], True, answers(OK, end="any"), (Send(req("/json", "HEAD")),), "HEAD") or "")
+        self.assertIn("malformed", verdict([head], True, answers(OK, end="any"), (Send(req("/json", "HEAD")),),
+            "HEAD") or "")
 
     def test_interim(self) -> None:
         both = b"HTTP/1.1 100 Continue\r\n\r\n" + OPEN
@@ -98,7 +101,8 @@ class Judging(unittest.TestCase):
         self.assertIsNotNone(verdict([OPEN], True, answers(R(200, says_close), end="any")))
 
     def test_steps(self) -> None:
-        self.assertIsNone(verdict([OPEN, OPEN], True, answers(OK, OK, end="closed"), (Send(req("/a")), Await(1), Send(req("/b")), Await(2), EndSending())))
+        self.assertIsNone(verdict([OPEN, OPEN], True, answers(OK, OK, end="closed"),
+            (Send(req("/a")), Await(1), Send(req("/b")), Await(2), EndSending())))
         self.assertIn("cut behind", verdict([b"", BAD], True, answers(OK, end="any"), (Splits(b"GET"),)) or "")
 
 
@@ -113,19 +117,27 @@ class Reading(unittest.TestCase):
 
     def test_good(self) -> None:
         chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX: 1\r\n\r\n"
-        for text in (OPEN, OPEN * 2, chunked, b"HTTP/1.0 200 \r\n\r\nrest", b"HTTP/1.1 204 No Content\r\n" + DATE + b"\r\n", b"HTTP/1.1 304 x\r\nContent-Length: 5\r\n\r\n"):
+        for text in (OPEN, OPEN * 2, chunked, b"HTTP/1.0 200 \r\n\r\nrest", b"HTTP/1.1 204 No Content\r\n" + DATE +
+            b"\r\n", b"HTTP/1.1 304 x\r\nContent-Length: 5\r\n\r\n"):
             self.assertIsNone(self.fault(text), text)
         self.assertIsNone(self.fault(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "HEAD"))
 
     def test_bad(self) -> None:
         for head, body in (
-            (b"HTTP/1.1 200", b""), (b"HTTP/2.0 200 OK", b""), (b"HTTP/1.1 20 OK", b""), (b"HTTP/1.1  200 OK", b""), (b"http/1.1 200 OK", b""),
-            (b"HTTP/1.1 200 OK\r\nX : 1", b""), (b"HTTP/1.1 200 OK\r\n X: 1", b""), (b"HTTP/1.1 200 OK\r\nX: \x01", b""), (b"HTTP/1.1 200 OK\nX: 1", b""),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1", b"a"), (b"HTTP/1.1 200 OK\r\nContent-Length: +1", b"a"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 5", b"a"), (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nTransfer-Encoding: chunked", b"0\r\n\r\n"),
-            (b"HTTP/1.1 204 x\r\nContent-Length: 0", b""), (b"HTTP/1.1 100 x\r\nContent-Length: 0", b""), (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip", b""),
-            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", b"3\r\nabcd\r\n0\r\n\r\n"), (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", b"3\r\nabc\r\n"),
-            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", b"x\r\n\r\n"), (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", b"0\r\nX\r\n\r\n"),
+            (b"HTTP/1.1 200", b""), (b"HTTP/2.0 200 OK", b""), (b"HTTP/1.1 20 OK", b""), (b"HTTP/1.1  200 OK", b""),
+            (b"http/1.1 200 OK", b""),
+            (b"HTTP/1.1 200 OK\r\nX : 1", b""), (b"HTTP/1.1 200 OK\r\n X: 1", b""),
+            (b"HTTP/1.1 200 OK\r\nX: \x01", b""), (b"HTTP/1.1 200 OK\nX: 1", b""),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1", b"a"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: +1", b"a"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 5", b"a"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nTransfer-Encoding: chunked", b"0\r\n\r\n"),
+            (b"HTTP/1.1 204 x\r\nContent-Length: 0", b""), (b"HTTP/1.1 100 x\r\nContent-Length: 0", b""),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip", b""),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", b"3\r\nabcd\r\n0\r\n\r\n"),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", b"3\r\nabc\r\n"),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", b"x\r\n\r\n"),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", b"0\r\nX\r\n\r\n"),
             (b"HTTP/1.1 304 x\r\nContent-Length: 1", b"a"), (b"HTTP/1.1 204 x", b"a"),
         ):
             self.assertIsNotNone(self.fault(head + b"\r\n\r\n" + body), head)

@@ -55,7 +55,8 @@ def start_uvicorn(http: str) -> Running:
     venv = PEERS / "venv"
     if not (venv / "installed").exists():
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        subprocess.run([str(venv / "bin/pip"), "install", "-q", "--disable-pip-version-check", "uvicorn", "httptools"], check=True)
+        subprocess.run([str(venv / "bin/pip"), "install", "-q", "--disable-pip-version-check", "uvicorn", "httptools"],
+            check=True)
         (venv / "installed").touch()
     server = harness.Server([str(venv / "bin/python"), str(HERE / "peers/asgi.py"), http])
     return Running("uvicorn" if http == "httptools" else f"uvicorn-{http}", server.address, frozenset(), server.kill)
@@ -76,7 +77,8 @@ def start_nginx() -> Running:
         Path(folder.name, "root", name).write_bytes(harness.OK_BODY)
     nginx = subprocess.Popen(
         ["nginx", "-p", folder.name, "-c", f"{folder.name}/nginx.conf", "-e", f"{folder.name}/error.log"],
-        env={**os.environ, "NGINX": f"{listener.fileno()};"}, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={**os.environ, "NGINX": f"{listener.fileno()};"}, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
 
     def stop() -> None:

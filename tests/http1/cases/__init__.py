@@ -4,10 +4,11 @@ from typing import List
 
 from model import Case
 
-from . import (chunked, connection, expect, fields, framing, host, limits, methods, paths, pipelining, request_line, responses, timing, trailers,
-               upgrade)
+from . import (chunked, connection, expect, fields, framing, host, limits, methods, paths, pipelining, request_line,
+               responses, timing, trailers, upgrade)
 
-TOPICS = [request_line.T, host.T, fields.T, framing.T, chunked.T, trailers.T, pipelining.T, connection.T, expect.T, methods.T, responses.T, upgrade.T,
+TOPICS = [request_line.T, host.T, fields.T, framing.T, chunked.T, trailers.T, pipelining.T, connection.T, expect.T,
+    methods.T, responses.T, upgrade.T,
           limits.T, timing.T, paths.T]
 
 

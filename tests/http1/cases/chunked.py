@@ -1,7 +1,7 @@
 """The chunked coding: RFC 9112 7.1."""
 
-from model import (ANY_4XX, EndSending, FOLLOW, FOLLOWED, MAY, MUST, Pause, R, SHOULD, SMUGGLED, Send, Topic, answers, body_is, chunked, raw,
-                   refuses, req, saw)
+from model import (ANY_4XX, FOLLOW, FOLLOWED, MAY, MUST, R, SHOULD, SMUGGLED, EndSending, Pause, Send, Topic, answers,
+                   body_is, chunked, raw, refuses, req, saw)
 
 T = Topic("chunked", "9112 7.1")
 BAD = refuses(400, silent=True)
@@ -33,9 +33,12 @@ good("data-of-crlf", "4\r\n\r\n\r\n\r\n" + LAST, "\r\n\r\n")
 good("data-like-a-last-chunk", "5\r\n0\r\n\r\n\r\n" + LAST, "0\r\n\r\n")
 good("data-like-a-request", f"{len(SMUGGLED):x}\r\n{SMUGGLED.decode()}\r\n" + LAST, SMUGGLED.decode())
 good("thousand-chunks", "1\r\na\r\n" * 1000 + LAST, "a" * 1000)
-T.add("big-chunk", MUST, chunked(f"{200000:x}\r\n" + "y" * 200000 + "\r\n" + LAST, target="/echo"), answers(R(200, body_is(b"y" * 200000))))
-T.add("binary", MUST, chunked(b"100\r\n" + bytes(range(256)) + b"\r\n0\r\n\r\n", target="/echo"), answers(R(200, body_is(bytes(range(256))))))
-T.add("two-in-a-row", MUST, chunked("1\r\na\r\n" + LAST) + chunked("1\r\nb\r\n" + LAST), answers(R(200, saw(body="a")), R(200, saw(body="b"))))
+T.add("big-chunk", MUST, chunked(f"{200000:x}\r\n" + "y" * 200000 + "\r\n" + LAST, target="/echo"),
+      answers(R(200, body_is(b"y" * 200000))))
+T.add("binary", MUST, chunked(b"100\r\n" + bytes(range(256)) + b"\r\n0\r\n\r\n", target="/echo"),
+      answers(R(200, body_is(bytes(range(256))))))
+T.add("two-in-a-row", MUST, chunked("1\r\na\r\n" + LAST) + chunked("1\r\nb\r\n" + LAST),
+      answers(R(200, saw(body="a")), R(200, saw(body="b"))))
 either("zeros-1000", "0" * 1000 + "5\r\nabcde\r\n" + LAST, "abcde")
 
 # -- extensions: ignored when not known --
@@ -61,20 +64,25 @@ bad("ext-control", "5;a=\x01\r\nabcde\r\n" + LAST, SHOULD, X)
 bad("ext-lf", "5;a\nabcde\r\n" + LAST, MUST, X, "a bare LF does not end a chunk line (the TERM.EXT attack)")
 bad("ext-lf-inside", "5;a\nb\r\nabcde\r\n" + LAST, MUST, X, "nor is it part of an extension (the EXT.TERM attack)")
 bad("ext-lf-in-quotes", '5;a="\n"\r\nabcde\r\n' + LAST, MUST, X)
-bad("ext-lf-hides-a-request", f"2;\nxx\r\n{len(SMUGGLED):x}\r\n0\r\n\r\n", MUST, X, "funky chunks: two readings, one smuggles")
+bad("ext-lf-hides-a-request", f"2;\nxx\r\n{len(SMUGGLED):x}\r\n0\r\n\r\n", MUST, X,
+    "funky chunks: two readings, one smuggles")
 T.add("ext-cr-inside", MUST, chunked("5;a\rb\r\nabcde\r\n" + LAST) + FOLLOW,
       BAD + answers(R(200, saw(body="abcde")), FOLLOWED), "9112 2.2", note="a bare CR is invalid, or a space")
 bad("ext-without-semicolon", "5 a\r\nabcde\r\n" + LAST, MUST)
-T.add("ext-1-mib", SHOULD, [Send(chunked("5;a=" + "b" * (1 << 20) + "\r\nabcde\r\n" + LAST))], refuses(*ANY_4XX, silent=True), X,
+T.add("ext-1-mib", SHOULD, [Send(chunked("5;a=" + "b" * (1 << 20) + "\r\nabcde\r\n" + LAST))],
+      refuses(*ANY_4XX, silent=True), X,
       note="a server ought to limit extensions")
 T.add("ext-many-1-mib", SHOULD, [Send(chunked(("1;a=" + "b" * 1000 + "\r\nx\r\n") * 1000 + LAST, target="/echo"))],
       refuses(*ANY_4XX, silent=True), X, note="their total too")
 
 # -- sizes that are none --
 for name, size in (
-    ("minus", "-5"), ("plus", "+5"), ("hex-prefix", "0x5"), ("not-hex", "g"), ("not-hex-behind", "5g"), ("empty", ""), ("words", "five"),
-    ("underscore", "5_0"), ("dot", "5.0"), ("quoted", '"5"'), ("inner-space", "5 5"), ("comma", "5,5"), ("nul-behind", "5\0"),
-    ("vt-behind", "5\x0b"), ("nul-before", "\x005"), ("high", "\xb5"), ("minus-zero", "-0"), ("hash", "#5"), ("h-behind", "5h"),
+    ("minus", "-5"), ("plus", "+5"), ("hex-prefix", "0x5"), ("not-hex", "g"), ("not-hex-behind", "5g"), ("empty", ""),
+    ("words", "five"),
+    ("underscore", "5_0"), ("dot", "5.0"), ("quoted", '"5"'), ("inner-space", "5 5"), ("comma", "5,5"),
+    ("nul-behind", "5\0"),
+    ("vt-behind", "5\x0b"), ("nul-before", "\x005"), ("high", "\xb5"), ("minus-zero", "-0"), ("hash", "#5"),
+    ("h-behind", "5h"),
 ):
     bad(f"size-{name}", f"{size}\r\nabcde\r\n" + LAST)
 either("size-space-before", " 5\r\nabcde\r\n" + LAST, "abcde")
@@ -82,9 +90,11 @@ either("size-space-behind", "5 \r\nabcde\r\n" + LAST, "abcde")
 either("size-tab-behind", "5\t\r\nabcde\r\n" + LAST, "abcde")
 bad("size-of-last-minus", "5\r\nabcde\r\n-0\r\n\r\n")
 bad("size-of-last-hex-prefix", "5\r\nabcde\r\n0x0\r\n\r\n")
-for name, size in (("2-64-and-5", "10000000000000005"), ("2-64-minus-1", "ffffffffffffffff"), ("2-63", "8000000000000000"),
+for name, size in (("2-64-and-5", "10000000000000005"), ("2-64-minus-1", "ffffffffffffffff"),
+    ("2-63", "8000000000000000"),
                    ("2-32-and-5", "100000005"), ("33-digits", "1" + "0" * 31 + "5")):
-    T.add(f"size-huge-{name}", MUST, [Send(chunked(f"{size}\r\nabcde\r\n{LAST}") + SMUGGLED), EndSending()], refuses(*ANY_4XX, silent=True),
+    T.add(f"size-huge-{name}", MUST, [Send(chunked(f"{size}\r\nabcde\r\n{LAST}") + SMUGGLED), EndSending()],
+          refuses(*ANY_4XX, silent=True),
           note="large numbers must not overflow")
 
 # -- ends of lines and of data --
@@ -105,23 +115,31 @@ bad("last-lf", "5\r\nabcde\r\n0\n\r\n", MUST)
 bad("last-lf-lf", "5\r\nabcde\r\n0\n\n", MUST)
 bad("last-two-other-bytes", "5\r\nabcde\r\n0\r\nXX", MUST, note="no empty line: XX begins a trailer line")
 bad("last-cr-then-bytes", "5\r\nabcde\r\n0\r\n\rX", MUST)
-T.add("last-bare-lf-end", MUST, chunked("1\r\na\r\n0\r\n\n") + FOLLOW, BAD + answers(R(200, saw(body="a")), FOLLOWED), "9112 2.2",
+T.add("last-bare-lf-end", MUST, chunked("1\r\na\r\n0\r\n\n") + FOLLOW, BAD + answers(R(200, saw(body="a")), FOLLOWED),
+      "9112 2.2",
       note="the trailer section is made of field lines, whose end a LF may be")
 bad("no-chunks-but-data", "abcde")
 bad("binary-garbage", "\xff\xfe\0\1\r\n")
 bad("request-instead", "GET /reflect?smuggled HTTP/1.1\r\nHost: h.test\r\n\r\n")
-T.add("missing-last-crlf", MAY, [Send(chunked("1\r\na\r\n0\r\n")), EndSending()], refuses(*ANY_4XX, silent=True), "9112 8")
-T.add("bad-second-chunk-not-run", MUST, [Send(chunked("5\r\nabcde\r\nzz\r\n", target="/echo"))], refuses(400, silent=True),
+T.add("missing-last-crlf", MAY, [Send(chunked("1\r\na\r\n0\r\n")), EndSending()], refuses(*ANY_4XX, silent=True),
+      "9112 8")
+T.add("bad-second-chunk-not-run", MUST, [Send(chunked("5\r\nabcde\r\nzz\r\n", target="/echo"))],
+      refuses(400, silent=True),
       note="the handler must not be given what came before as a whole body")
 T.add("good-then-bad", MUST, chunked("1\r\na\r\n" + LAST) + chunked("zz\r\n") + SMUGGLED,
       refuses(400, silent=True, after=[R(200, saw(body="a"))]))
-T.add("raw-bytes-kept", MUST, chunked(raw("3\r\n") + b"\0\r\n" + b"\r\n0\r\n\r\n", target="/echo"), answers(R(200, body_is(b"\0\r\n"))))
+T.add("raw-bytes-kept", MUST, chunked(raw("3\r\n") + b"\0\r\n" + b"\r\n0\r\n\r\n", target="/echo"),
+      answers(R(200, body_is(b"\0\r\n"))))
 
 # -- bounds, and pieces --
 for name, piece in (("size", b"0"), ("ext", b"5;" + b"a"), ("trailer", b"0\r\nX"), ("spaces", b"5 ")):
-    T.add(f"endless-{name}", SHOULD, [Send(chunked(piece + piece[-1:] * (4 << 20)))], refuses(*ANY_4XX, silent=True), note="a line without an end")
+    T.add(f"endless-{name}", SHOULD, [Send(chunked(piece + piece[-1:] * (4 << 20)))], refuses(*ANY_4XX, silent=True),
+          note="a line without an end")
 T.add("endless-trailers", SHOULD, [Send(chunked("0\r\n" + "X-T: 1\r\n" * 500000))], refuses(*ANY_4XX, silent=True))
-T.add("hundred-thousand-chunks", SHOULD, chunked(b"1\r\na\r\n" * 100000 + b"0\r\n\r\n", target="/echo"), answers(R(200, body_is(b"a" * 100000))))
-T.add("slow-pieces", MUST, [step for i in range(5) for step in (Send(b"1\r\na\r\n" if i else chunked("1\r\na\r\n")), Pause(0.1))] + [Send(LAST.encode() + FOLLOW)],
+T.add("hundred-thousand-chunks", SHOULD, chunked(b"1\r\na\r\n" * 100000 + b"0\r\n\r\n", target="/echo"),
+      answers(R(200, body_is(b"a" * 100000))))
+T.add("slow-pieces", MUST, [step for i in range(5) for step in (Send(b"1\r\na\r\n" if i else chunked("1\r\na\r\n")),
+      Pause(0.1))] + [Send(LAST.encode() + FOLLOW)],
       answers(R(200, saw(body="aaaaa")), FOLLOWED))
-T.add("behind-slow", MUST, req("/sleep?ms=200") + chunked("5\r\nabcde\r\n" + LAST) + FOLLOW, answers(R(200), R(200, saw(body="abcde")), FOLLOWED))
+T.add("behind-slow", MUST, req("/sleep?ms=200") + chunked("5\r\nabcde\r\n" + LAST) + FOLLOW,
+      answers(R(200), R(200, saw(body="abcde")), FOLLOWED))

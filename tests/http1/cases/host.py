@@ -24,13 +24,15 @@ T.add("twice-1.0", MUST, req("/json", "GET", "Host: other.test", version="HTTP/1
 T.add("three-times", MUST, req("/json", "GET", "HOST: h.test", "hOsT: h.test"), BAD)
 
 for name, host in (
-    ("name", "h.test"), ("port", "h.test:8080"), ("upper", "H.TEST"), ("ipv4", "127.0.0.1"), ("ipv4-port", "127.0.0.1:80"),
+    ("name", "h.test"), ("port", "h.test:8080"), ("upper", "H.TEST"), ("ipv4", "127.0.0.1"),
+    ("ipv4-port", "127.0.0.1:80"),
     ("ipv6", "[::1]"), ("ipv6-port", "[2001:db8::1]:8080"), ("single-label", "localhost"),
 ):
     T.add(f"good-{name}", MUST, req("/json", host=host), answers(ECHO_OK), "9110 7.2")
 for name, host in (
     ("empty-port", "h.test:"), ("ipv6-ipv4", "[::ffff:1.2.3.4]"), ("ipv6-full", "[1:2:3:4:5:6:7:8]"),
-    ("underscore", "a_b.test"), ("tilde", "a~b"), ("pct", "a%20b"), ("sub-delims", "a!$&'()*+,;=b"), ("trailing-dot", "h.test."),
+    ("underscore", "a_b.test"), ("tilde", "a~b"), ("pct", "a%20b"), ("sub-delims", "a!$&'()*+,;=b"),
+    ("trailing-dot", "h.test."),
     ("ipvfuture", "[v1.a:b]"), ("punycode", "xn--bcher-kva.test"),
 ):
     T.add(f"good-{name}", SHOULD, req("/json", host=host), answers(ECHO_OK), "9110 7.2")
@@ -45,22 +47,28 @@ for name, host in (
     ("ipv6-five-digits", "[12345::1]"), ("ipv6-ipv4-inside", "[127.0.0.1]"), ("ipv6-name", "[h.test]"),
     ("ipv6-port-letters", "[::1]:x"), ("ipv6-seven", "[1:2:3:4:5:6:7]"), ("ipv6-bad-ipv4", "[::1.2.3.256]"),
     ("pct-bare", "a%b"), ("pct-end", "a%"), ("pct-short", "a%2"), ("pct-letters", "a%zz"), ("backslash", "h.test\\x"),
-    ("angle", "<h.test>"), ("quote", '"h.test"'), ("brace", "{h}"), ("bar", "a|b"), ("caret", "a^b"), ("backtick", "a`b"),
+    ("angle", "<h.test>"), ("quote", '"h.test"'), ("brace", "{h}"), ("bar", "a|b"), ("caret", "a^b"),
+    ("backtick", "a`b"),
     ("at-only", "@"), ("high", "h\xe9.test"), ("bracket-inside", "a[b]"), ("ipvfuture-empty", "[v1.]"),
 ):
     T.add(f"bad-{name}", MUST, req("/json", host=host), BAD)
-for name, host in (("nul", b"h\0.test"), ("soh", b"h\x01.test"), ("del", b"h\x7f.test"), ("cr", b"h\r.test"), ("vt", b"h\x0b.test")):
+for name, host in (("nul", b"h\0.test"), ("soh", b"h\x01.test"), ("del", b"h\x7f.test"), ("cr", b"h\r.test"),
+    ("vt", b"h\x0b.test")):
     T.add(f"bad-{name}", MUST, req("/json", host=host), refuses(400, silent=True, end="any"))
 T.add("bad-1.0", MUST, req("/json", host="a b", version="HTTP/1.0"), BAD)
-T.add("bad-first-then-good", MUST, req("/json", host="a/b") + FOLLOW, refuses(400) + answers(R(400), FOLLOWED, end="any"))
+T.add("bad-first-then-good", MUST, req("/json", host="a/b") + FOLLOW, refuses(400) +
+      answers(R(400), FOLLOWED, end="any"))
 T.add("space-before-colon", MUST, b"GET /json HTTP/1.1\r\nHost : h.test\r\n\r\n", BAD, "9112 5.1")
 T.add("name-case", MUST, b"GET /json HTTP/1.1\r\nhOST:h.test\r\n\r\n", answers(ECHO_OK), "9110 5.1")
 T.add("white-space-around", MUST, b"GET /reflect HTTP/1.1\r\nHost: \t h.test \t \r\n\r\n",
       answers(R(200, saw_field("Host", "h.test"))), "9112 5.1")
-T.add("last-of-the-fields", MUST, req("/json", "GET", "A: 1", "B: 2", "Host: h.test", host=None), answers(ECHO_OK), "9110 7.2")
+T.add("last-of-the-fields", MUST, req("/json", "GET", "A: 1", "B: 2", "Host: h.test", host=None), answers(ECHO_OK),
+      "9110 7.2")
 T.add("folded", MUST, b"GET /json HTTP/1.1\r\nHost:\r\n h.test\r\n\r\n",
       refuses(400, silent=True) + answers(ECHO_OK, end="any"), "9112 5.2")
-T.add("folded-two", MUST, b"GET /json HTTP/1.1\r\nHost: h.test\r\n other.test\r\n\r\n", refuses(400, end="any"), "9112 5.2",
+T.add("folded-two", MUST, b"GET /json HTTP/1.1\r\nHost: h.test\r\n other.test\r\n\r\n", refuses(400, end="any"),
+      "9112 5.2",
       note="as a fold it is 'h.test other.test', which is no host")
-T.add("first-line-with-space", MUST, b"GET /json HTTP/1.1\r\n Host: h.test\r\n\r\n", refuses(400, silent=True), "9112 2.2",
+T.add("first-line-with-space", MUST, b"GET /json HTTP/1.1\r\n Host: h.test\r\n\r\n", refuses(400, silent=True),
+      "9112 2.2",
       note="rejected as a whole, or the line is ignored and Host is missing")

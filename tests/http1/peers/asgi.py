@@ -80,7 +80,8 @@ async def app(scope, receive, send):
         return await send_stream(send, numbers.get("chunks", 10), numbers.get("bytes", 1024))
     if path == "/fail":
         raise RuntimeError("this handler fails")
-    await send_answer(scope, send, {"/nothing": 204, "/cached": 304}.get(path, 200), b"" if path in ("/nothing", "/cached") else OK)
+    status = {"/nothing": 204, "/cached": 304}.get(path, 200)
+    await send_answer(scope, send, status, OK if status == 200 else b"")
 
 
 def main():

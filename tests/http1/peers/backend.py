@@ -12,7 +12,8 @@ async def answer(writer: asyncio.StreamWriter, status: str, kind: str, body: byt
 
 
 async def stream(writer: asyncio.StreamWriter, count: int, size: int) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+    head = "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n"
+    writer.write(head.encode() + b"Connection: close\r\n\r\n")
     for _ in range(count if size else 0):
         writer.write(b"%x\r\n%b\r\n" % (size, b"x" * size))
     writer.write(b"0\r\n\r\n")

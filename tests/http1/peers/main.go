@@ -163,7 +163,8 @@ func main() {
 		panic(err)
 	}
 	fmt.Printf("go listens on http://%s\n", listener.Addr())
-	server := &http.Server{Handler: http.HandlerFunc(serve), ReadHeaderTimeout: 3 * time.Second, ReadTimeout: 5 * time.Second,
+	server := &http.Server{Handler: http.HandlerFunc(serve),
+		ReadHeaderTimeout: 3 * time.Second, ReadTimeout: 5 * time.Second,
 		IdleTimeout: 5 * time.Second, ErrorLog: nil}
 	panic(server.Serve(listener))
 }
