@@ -8,6 +8,8 @@ enum {
     SIZE = 0,      /* hexadecimal digits                         */
     SIZE_BLANK,    /* blanks before an extension                 */
     EXTENSION,     /* up to CR                                   */
+    QUOTED,        /* a quoted string in it, which no CR may end */
+    QUOTED_PAIR,   /* what a backslash escapes                   */
     SIZE_LF,       /* LF of the size line                        */
     DATA,
     DATA_CR,
@@ -45,6 +47,15 @@ static int take_size(turbo__chunked *c, char byte) {
     return byte == ' ' || byte == '\t' ? SIZE_BLANK : -1;
 }
 
+/* Whoever looks for the end of the string, and not for CRLF, would find another end of the line. */
+static int take_quoted(const turbo__chunked *c, char byte) {
+    if (!turbo__is_field_value(&byte, 1))
+        return -1;
+    if (c->state == QUOTED_PAIR)
+        return QUOTED;
+    return byte == '"' ? EXTENSION : byte == '\\' ? QUOTED_PAIR : QUOTED;
+}
+
 static int take_trailer_start(turbo__chunked *c, char byte) {
     c->has_colon = 0;
     if (byte == '\r')
@@ -62,7 +73,10 @@ static int step(turbo__chunked *c, char byte) {
     case SIZE_BLANK:
         return byte == ';' ? EXTENSION : byte == ' ' || byte == '\t' ? SIZE_BLANK : -1;
     case EXTENSION:
-        return byte == '\r' ? SIZE_LF : turbo__is_field_value(&byte, 1) ? EXTENSION : -1;
+        return byte == '\r' ? SIZE_LF : byte == '"' ? QUOTED : turbo__is_field_value(&byte, 1) ? EXTENSION : -1;
+    case QUOTED:
+    case QUOTED_PAIR:
+        return take_quoted(c, byte);
     case SIZE_LF:
         return byte == '\n' ? end_of_size(c) : -1;
     case DATA_CR:
@@ -85,7 +99,7 @@ static int step(turbo__chunked *c, char byte) {
 }
 
 static int is_overhead(uint8_t state) {
-    return state == SIZE_BLANK || state == EXTENSION || state >= TRAILER_START;
+    return (state >= SIZE_BLANK && state <= QUOTED_PAIR) || state >= TRAILER_START;
 }
 
 static int take_data(turbo__chunked *c, const char *at, size_t len, const char **data, size_t *data_len) {
