@@ -327,15 +327,27 @@ static int on_async(turbo_request *req, void *user) {
     return rc;
 }
 
+/* The client has gone: without this its request would hold a place, and a stop, until the time is over. */
+static void cancel_sleep(turbo_request *req, void *user) {
+    (void)user;
+    turbo_timer_cancel(turbo_request_data(req));
+    (void)turbo_request_fail(req); /* an answer would be thrown away */
+    turbo_request_release(req);
+}
+
 static int on_sleep(turbo_request *req, void *user) {
     uint64_t ms = 1;
+    turbo_timer *timer;
     (void)user;
     if (read_number(req, "ms", 60000, &ms) < 0)
         return 0;
-    int rc = turbo_shard_timer(NULL, turbo_request_shard(req), ms, answer_later, turbo_request_retain(req));
-    if (rc < 0)
+    int rc = turbo_shard_timer(&timer, turbo_request_shard(req), ms, answer_later, turbo_request_retain(req));
+    if (rc < 0) {
         turbo_request_release(req);
-    return rc;
+        return rc;
+    }
+    turbo_request_data_set(req, timer);
+    return turbo_request_on_gone(req, cancel_sleep, NULL);
 }
 
 /* -- a streamed answer -- */
