@@ -7,6 +7,8 @@ Every setting of turbo.settings() is a flag; --help lists them.
 
 import argparse
 import asyncio
+import threading
+import time
 from typing import Any, Dict, Iterator, List
 
 import turbo
@@ -28,6 +30,9 @@ GET  /stream      ?chunks=N&bytes=M: N chunks of M bytes
 GET  /nothing     204
 GET  /cached      304
 GET  /fail        the handler fails: 500
+GET  /block       ?ms=1: sleeps in the handler
+GET  /spin        ?us=100: computes in the handler
+GET  /r/{n}       {"ok":true} from sixteen routes, /r/0 to /r/15
 GET  /stats       counters as JSON
 GET  /metrics     counters as Prometheus text
 POST /echo        the body back
@@ -57,6 +62,10 @@ def sync(request: turbo.Request) -> Dict[str, Any]:
     return {"ok": True}
 
 
+for n in range(16):
+    app.get(f"/r/{n}")(sync)
+
+
 @app.get("/async", content_type=JSON)
 async def no_await(request: turbo.Request) -> bytes:
     return b'{"ok":true}'
@@ -80,17 +89,17 @@ def reflect(request: turbo.Request) -> Dict[str, Any]:
         "path": request.path,
         "query": request.query_string,
         "headers": request.headers.items(),
-        "body": request.text,
+        "body": request.body.decode("latin-1"),  # each byte a character, so that none is lost
     }
 
 
 @app.get("/big")
 def big(request: turbo.Request) -> bytes:
-    return b"x" * number(request, "bytes", 1024, BIG_MAX)
+    return bytes(number(request, "bytes", 1024, BIG_MAX))
 
 
 def chunks(count: int, size: int) -> Iterator[bytes]:
-    chunk = b"x" * size
+    chunk = bytes(size)
     for _ in range(count):
         yield chunk
 
@@ -116,6 +125,25 @@ def fail(request: turbo.Request) -> None:
     raise RuntimeError("this handler fails")
 
 
+def place(request: turbo.Request) -> Dict[str, Any]:
+    """Where a handler ran."""
+    return {"shard": request.shard.index, "thread": threading.get_native_id()}
+
+
+@app.get("/block")
+def block(request: turbo.Request) -> Dict[str, Any]:
+    time.sleep(number(request, "ms", 1, 1000) / 1000)
+    return place(request)
+
+
+@app.get("/spin")
+def spin(request: turbo.Request) -> Dict[str, Any]:
+    us, start = number(request, "us", 100, 1000000), time.monotonic_ns()
+    while time.monotonic_ns() - start < us * 1000:
+        pass
+    return place(request)
+
+
 @app.post("/echo", body_max_bytes=ECHO_MAX)
 def echo(request: turbo.Request) -> turbo.Response:
     return turbo.Response(memoryview(request), content_type=request.headers.get("content-type"))
@@ -128,8 +156,9 @@ def batch(requests: List[turbo.Request]) -> List[Dict[str, Any]]:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="libturbo's Python demo", formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; unix:PATH for a unix socket")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 picks a free one")
+    parser.add_argument("--fd", type=int, default=argparse.SUPPRESS, help="an inherited socket that listens")
     parser.add_argument("--loop", choices=("auto", "uvloop", "asyncio"), default="auto", help="event loop")
     parser.add_argument("--task", choices=("turbo", "stock"), default="turbo", help="task type of coroutines")
     for setting in turbo.settings():
@@ -144,8 +173,11 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
+    options = vars(arguments())
+    if options["host"].startswith("unix:"):
+        options["unix"] = options["host"][len("unix:") :]
     try:
-        app.run(**vars(arguments()))
+        app.run(**options)
     except (ValueError, OSError) as error:
         raise SystemExit(f"demo.py: {error}") from None
 
