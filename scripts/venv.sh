@@ -1,9 +1,18 @@
 #!/bin/sh
-# The Python environment build/venv with the package turbo in it, built against the library in build/stage. Does only
-# what has changed since the last time. usage: venv.sh [test]
+# A Python environment build/NAME with the package turbo in it, built against the library in build/stage. Does only what
+# has changed since the last time. usage: venv.sh [test] [NAME]      NAME: venv; PYTHON chooses the interpreter
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
+tests=no
+name=venv
+for word in "$@"; do
+  case $word in
+    test) tests=yes ;;
+    *) name=$word ;;
+  esac
+done
+venv=build/$name
 mkdir -p build
 
 # Newer than its stamp? usage: changed STAMP PATH ...
@@ -17,25 +26,26 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null;
   echo "libturbo: $python is missing or older than Python 3.9; set PYTHON=" >&2
   exit 1
 fi
-if [ ! -x build/venv/bin/python ]; then
-  echo "libturbo: making build/venv"
-  "$python" -m venv build/venv
-  build/venv/bin/pip install -q --disable-pip-version-check --upgrade pip
+if [ ! -x "$venv/bin/python" ]; then
+  echo "libturbo: making $venv"
+  rm -f "$venv".*.stamp
+  "$python" -m venv "$venv"
+  "$venv/bin/pip" install -q --disable-pip-version-check --upgrade pip
 fi
 if changed build/stage.stamp build/release/libturbo/libturbo.so.0.1.0 include; then
   cmake --install build/release --prefix "$PWD/build/stage" >build/stage.log
   touch build/stage.stamp
 fi
-if changed build/turbo-python.stamp bindings/python/src bindings/python/pyproject.toml bindings/python/CMakeLists.txt build/stage/include; then
-  echo "libturbo: building the package turbo"
-  TURBO_PREFIX=$PWD/build/stage build/venv/bin/pip install -q --disable-pip-version-check "./bindings/python"
-  build/venv/bin/pip install -q --disable-pip-version-check uvloop orjson
-  touch build/turbo-python.stamp
+if changed "$venv.turbo.stamp" bindings/python/src bindings/python/pyproject.toml bindings/python/CMakeLists.txt build/stage/include; then
+  echo "libturbo: building the package turbo into $venv"
+  TURBO_PREFIX=$PWD/build/stage "$venv/bin/pip" install -q --disable-pip-version-check "./bindings/python"
+  "$venv/bin/pip" install -q --disable-pip-version-check uvloop orjson
+  touch "$venv.turbo.stamp"
 fi
-if [ "${1:-}" = test ] && [ ! -e build/venv-test.stamp ]; then
-  echo "libturbo: installing test packages"
-  build/venv/bin/pip install -q --disable-pip-version-check pytest httpx aiohttp anyio cffi setuptools
-  touch build/venv-test.stamp
+if [ $tests = yes ] && [ ! -e "$venv.test.stamp" ]; then
+  echo "libturbo: installing test packages into $venv"
+  "$venv/bin/pip" install -q --disable-pip-version-check pytest httpx aiohttp anyio cffi setuptools
+  touch "$venv.test.stamp"
 fi
 if [ "${1:-}" = test ] && changed build/turbo-cffi.stamp bindings/cffi/src bindings/cffi/setup.py \
   bindings/cffi/pyproject.toml build/stage/include; then
