@@ -5,7 +5,7 @@ Where the programs are comes from the environment, so that any build can be test
 TURBO_DEMO       the C demo                       (build/examples/demo)
 TURBO_EXAMPLES   directory of the other examples  (beside the demo)
 TURBO_PYTHON     python with turbo installed      (build/venv/bin/python)
-TURBO_E2E_KINDS  which demos, comma-separated     (shards,inline,io0,python)
+TURBO_E2E_KINDS  which demos, comma-separated     (shards,inline,io0,hop,python)
 """
 
 import json
@@ -24,16 +24,20 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = os.environ.get("TURBO_DEMO", str(ROOT / "build/examples/demo"))
 EXAMPLES = Path(os.environ.get("TURBO_EXAMPLES", str(Path(DEMO).parent)))
+SHARDS = str(EXAMPLES.resolve().parent / "tests/e2e/shards")  # shards.c
 PYTHON = os.environ.get("TURBO_PYTHON", str(ROOT / "build/venv/bin/python"))
 
 COMMANDS: Dict[str, List[str]] = {
     "shards": [DEMO, "--shards", "2", "--io-threads", "1"],
     "inline": [DEMO, "--shards", "2", "--io-threads", "2", "--executor", "inline"],
     "io0": [DEMO, "--shards", "2", "--io-threads", "0"],
+    "hop": [DEMO, "--shards", "2", "--io-threads", "0", "--placement", "round_robin"],
     "python": [PYTHON, str(ROOT / "examples/demo.py"), "--shards", "2"],
 }
 KINDS = os.environ.get("TURBO_E2E_KINDS", ",".join(COMMANDS)).split(",")
 C_KINDS = [kind for kind in KINDS if kind != "python"]
+
+SANITIZED = b"__asan_init" in Path(DEMO).read_bytes() if os.path.exists(DEMO) else False
 
 TIMEOUT = 30  # seconds; nothing takes that long: what hangs fails here
 OK_BODY = b'{"ok":true}'
@@ -167,6 +171,12 @@ class Server:
 
     # -- /proc --
 
+    def thread_cpu_seconds(self, name: str) -> float:
+        """CPU time of the thread of that name."""
+        (tid,) = [tid for tid, comm in self.threads().items() if comm == name]
+        fields = Path(f"/proc/{self.pid}/task/{tid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def cpu_seconds(self) -> float:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -207,6 +217,11 @@ def demo(kind: str, *flags: str, **options) -> Server:
     if not any(flag in ("--host", "--fd") for flag in flags):
         flags = ("--host", "127.0.0.1", *flags)
     return Server([*argv, "--port", "0", *flags], **options)
+
+
+def shards(*flags: str) -> Server:
+    """Start shards.c, which shows where requests run."""
+    return Server([SHARDS, *flags])
 
 
 # -- the client --
