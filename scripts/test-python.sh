@@ -1,23 +1,75 @@
 #!/bin/bash
-# Sourced by test.sh: the bindings' tests on the environment's Python.
-run_pytest() { # name directory
-  local log=build/pytest-$1.log
-  timeout 600 build/venv/bin/python -m pytest -q -p no:cacheprovider "$2" 2>&1 | tee "$log"
-  local ok bad
-  ok=$(sed -n 's/.*[^0-9]\([0-9][0-9]*\) passed.*/\1/p; s/^\([0-9][0-9]*\) passed.*/\1/p' "$log" | tail -n 1)
-  bad=$(sed -n 's/^.*\b\([0-9][0-9]*\) failed.*/\1/p' "$log" | tail -n 1)
-  local err
-  err=$(sed -n 's/^.*\b\([0-9][0-9]*\) errors\{0,1\}.*/\1/p' "$log" | tail -n 1)
+# Sourced by test.sh: the bindings' tests on each Python that is supported at both ends, and the end-to-end tests.
+skipped=0
+
+# A number in pytest's last line. usage: pytest_count LOG passed|failed|skipped|errors?
+pytest_count() { tail -n 1 "$1" | sed -nE "s/^(.*[^0-9])?([0-9]+) ($2)( .*|,.*)?$/\2/p"; }
+
+run_pytest() { # name python directory
+  local log=build/pytest-$1.log status ok bad err out
+  timeout 600 "$2" -m pytest -q -p no:cacheprovider -rs "$3" 2>&1 | tee "$log"
+  status=${PIPESTATUS[0]}
+  ok=$(pytest_count "$log" passed)
+  bad=$(pytest_count "$log" failed)
+  err=$(pytest_count "$log" 'errors?')
+  out=$(pytest_count "$log" skipped)
   passed=$((passed + ${ok:-0}))
   failed=$((failed + ${bad:-0} + ${err:-0}))
-  if [ -z "$ok$bad$err" ]; then count "pytest $1" 1; fi
+  skipped=$((skipped + ${out:-0}))
+  # Also what pytest itself does not count as a failure: a time-out, a crash, no tests at all.
+  if [ "$status" != 0 ] && [ -z "$bad$err" ]; then count "pytest $1 (status $status)" 1; fi
+}
+
+# The C demo under AddressSanitizer; a report fails the run, whatever the test that provoked it says.
+run_e2e_asan() {
+  rm -f build/sanitizer.*
+  ASAN_OPTIONS=log_path=$PWD/build/sanitizer:detect_leaks=1 UBSAN_OPTIONS=log_path=$PWD/build/sanitizer:print_stacktrace=1 \
+    TURBO_DEMO=$PWD/build/asan/examples/demo TURBO_E2E_KINDS=shards,inline,io0,hop \
+    run_pytest e2e-asan build/venv/bin/python tests/e2e
+  if ls build/sanitizer.* >/dev/null 2>&1; then
+    cat build/sanitizer.*
+    count "sanitizer reports in e2e-asan" 1
+  fi
+}
+
+# A CPython of that version: on the PATH, or one of pyenv's that is not.
+find_python() { # 3.9
+  local candidate
+  for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python3; do
+    if "$candidate" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$1')" >/dev/null 2>&1; then
+      command -v "$candidate"
+      return
+    fi
+  done
+}
+
+run_version() { # 3.9
+  local python
+  python=$(find_python "$1")
+  if [ -z "$python" ]; then
+    echo "SKIPPED: the bindings' tests on Python $1, which is not on this machine"
+    skipped=$((skipped + 1))
+    return
+  fi
+  PYTHON=$python sh scripts/venv.sh test "venv-$1"
+  count "python $1 environment" $?
+  [ ! -e "build/venv-$1.test.stamp" ] || run_pytest "turbo-$1" "build/venv-$1/bin/python" bindings/python/tests
 }
 
 sh scripts/venv.sh test
 count "python environment" $?
-if [ -x build/venv/bin/python ]; then
-  run_pytest turbo bindings/python/tests
-  run_pytest turbo_cffi bindings/cffi/tests
+if [ -e build/venv.test.stamp ]; then
+  run_pytest turbo build/venv/bin/python bindings/python/tests
+  run_pytest turbo_cffi build/venv/bin/python bindings/cffi/tests
   sh tests/package/cffi.sh build/release build/venv/bin/python
   count "turbo_cffi from a clean prefix" $?
+  say "end to end: release"
+  run_pytest e2e build/venv/bin/python tests/e2e
+  say "end to end: asan"
+  run_e2e_asan
 fi
+for version in 3.9 3.13; do
+  say "bindings on Python $version"
+  run_version $version
+done
+[ $skipped = 0 ] || printf '\n%d skipped\n' $skipped

@@ -73,6 +73,7 @@ class Server:
     def __init__(self, argv: Sequence[str], nofile: int = 0, pass_fds: Sequence[int] = (), env: Dict[str, str] = {}):
         if nofile:
             argv = ["sh", "-c", f'ulimit -n {nofile}; exec "$@"', "sh", *argv]
+        self.stopping = False
         self.stderr = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.stderr, pass_fds=pass_fds,
@@ -127,6 +128,7 @@ class Server:
         return self.stderr.read().decode(errors="replace")
 
     def signal(self, number: int) -> None:
+        self.stopping |= number in (signal.SIGTERM, signal.SIGINT)
         self.process.send_signal(number)
 
     def wait(self) -> int:
@@ -134,7 +136,7 @@ class Server:
 
     def stop(self) -> str:
         """End it as an operator does; it must end well. Returns what it wrote to standard error."""
-        if self.process.poll() is None:
+        if self.process.poll() is None and not self.stopping:  # a second signal would end the drain
             self.signal(signal.SIGTERM)
         try:
             code = self.wait()
