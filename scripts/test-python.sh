@@ -23,7 +23,8 @@ run_pytest() { # name python directory
 # The C demo under AddressSanitizer; a report fails the run, whatever the test that provoked it says.
 run_e2e_asan() {
   rm -f build/sanitizer.*
-  ASAN_OPTIONS=log_path=$PWD/build/sanitizer:detect_leaks=1 UBSAN_OPTIONS=log_path=$PWD/build/sanitizer:print_stacktrace=1 \
+  ASAN_OPTIONS=log_path=$PWD/build/sanitizer:detect_leaks=1 \
+    UBSAN_OPTIONS=log_path=$PWD/build/sanitizer:print_stacktrace=1 \
     TURBO_DEMO=$PWD/build/asan/examples/demo TURBO_E2E_KINDS=shards,inline,io0,hop \
     run_pytest e2e-asan build/venv/bin/python tests/e2e
   if ls build/sanitizer.* >/dev/null 2>&1; then

@@ -36,7 +36,9 @@ if changed build/stage.stamp build/release/libturbo/libturbo.so.0.1.0 include; t
   cmake --install build/release --prefix "$PWD/build/stage" >build/stage.log
   touch build/stage.stamp
 fi
-if changed "$venv.turbo.stamp" bindings/python/src bindings/python/pyproject.toml bindings/python/CMakeLists.txt build/stage/include; then
+sources="bindings/python/src bindings/python/pyproject.toml bindings/python/CMakeLists.txt build/stage/include"
+# shellcheck disable=SC2086
+if changed "$venv.turbo.stamp" $sources; then
   echo "libturbo: building the package turbo into $venv"
   TURBO_PREFIX=$PWD/build/stage "$venv/bin/pip" install -q --disable-pip-version-check "./bindings/python"
   "$venv/bin/pip" install -q --disable-pip-version-check uvloop orjson

@@ -120,7 +120,8 @@ def test_httpx(server: Server) -> None:
         assert client.get("/reflect", params={"a": "b c"}).json()["query"] == "a=b+c"
         assert client.head("/big?bytes=99").headers["content-length"] == "99"
         assert client.options("/json").headers["allow"] == "GET, HEAD, OPTIONS"
-        assert [client.get(path).status_code for path in ("/nothing", "/cached", "/fail", "/none")] == [204, 304, 500, 404]
+        for path, status in (("/nothing", 204), ("/cached", 304), ("/fail", 500), ("/none", 404)):
+            assert client.get(path).status_code == status
 
 
 def test_httpx_streams_both_ways(server: Server) -> None:

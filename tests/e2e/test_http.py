@@ -186,7 +186,8 @@ def test_body_of_a_refused_request_is_no_request(client: Client) -> None:
     body = request("/users/inside")
     for target, status in (("/none", 404), ("/json", 405)):
         assert client.request(target, "POST", body=body).status == status
-        client.send(f"POST {target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + chunked([body]))
+        head = f"POST {target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        client.send(head.encode() + chunked([body]))
         assert client.answer().status == status
     assert client.request("/users/outside").json() == {"id": "outside"}
 

@@ -61,7 +61,8 @@ def test_no_more_than_the_cap_is_worked_on(start, kind: str) -> None:
 
 def test_mixed_bodies_in_order(client: Client) -> None:
     sizes = [0, 1, 5000, 300_000, 3, 70_000]
-    client.send(b"".join(request(f"/big?bytes={size}") + request("/echo", "POST", body=b"y" * (size % 9001)) for size in sizes))
+    pairs = [request(f"/big?bytes={size}") + request("/echo", "POST", body=b"y" * (size % 9001)) for size in sizes]
+    client.send(b"".join(pairs))
     for size in sizes:
         assert client.answer().body == bytes(size)
         assert client.answer().body == b"y" * (size % 9001)
@@ -105,29 +106,46 @@ def stuff(client: Client, wire: bytes) -> int:
 
 # Bytes that one connection may cost: 256 KiB of unsent answers, 64 KiB that were read, 64 heads.
 BOUND = MIB
-# A streamed answer may have 256 KiB waiting (response.h), also behind others: 64 of them.
+# What streamed answers cost now: 256 KiB of each of 64 wait.
 STREAMS_BOUND = BOUND + 64 * (256 * 1024 + 8192)
+STREAM = "/stream?chunks=1000&bytes=5000"
 
 
-@pytest.mark.skipif(harness.SANITIZED, reason="AddressSanitizer keeps freed memory")
-@pytest.mark.parametrize(
-    "target,bound",
-    [("/sync", BOUND), ("/async", BOUND), ("/reflect", BOUND), ("/big?bytes=200000", BOUND),
-     ("/stream?chunks=1000&bytes=5000", STREAMS_BOUND)],
-)
-def test_pipeliner_that_never_reads_is_stopped(server: Server, target: str, bound: int) -> None:
+def growth(server: Server, target: str) -> float:
+    """By how many bytes the server grows for each client that sends and never reads."""
     server.get(target)
-    if server.kind == "python" and target.startswith("/big"):
-        bound += 64 * 200_000  # there the answers under way own their bodies
     before = server.rss_bytes()
     wire = request(target, fields=["X-Fill: " + "f" * 2000]) * 50
     clients = [server.client(receive_buffer=4096) for _ in range(4)]
     try:
         for client in clients:
             assert stuff(client, wire) > 0
-        assert server.rss_bytes() - before < len(clients) * bound, "memory grows with what is not read"
+        grown = server.rss_bytes() - before
         assert server.get("/sync").body == OK_BODY
     finally:
         for client in clients:
             client.reset()
     wait_until(lambda: server.stats()["connections"] == 1, "all closed")
+    return grown / len(clients)
+
+
+not_sanitized = pytest.mark.skipif(harness.SANITIZED, reason="AddressSanitizer keeps freed memory")
+
+
+@not_sanitized
+@pytest.mark.parametrize(
+    "target,bound",
+    [("/sync", BOUND), ("/async", BOUND), ("/reflect", BOUND), ("/big?bytes=200000", BOUND), (STREAM, STREAMS_BOUND)],
+)
+def test_pipeliner_that_never_reads_is_stopped(server: Server, target: str, bound: int) -> None:
+    if server.kind == "python" and target.startswith("/big"):
+        bound += 64 * 200_000  # there the answers under way own their bodies
+    assert growth(server, target) < bound
+
+
+@not_sanitized
+@pytest.mark.parametrize("kind", [kind for kind in harness.KINDS if kind != "inline"])
+@pytest.mark.xfail(strict=True, raises=AssertionError,
+                   reason="libturbo: unsent_max_bytes counts each streamed answer, not the client's all")
+def test_pipelined_streams_share_one_limit(start, kind: str) -> None:
+    assert growth(start(kind), STREAM) < BOUND

@@ -29,7 +29,8 @@ def on_a_free_port(program: str) -> str:
 
 def compile_as_printed(source: str, to: Path) -> List[str]:
     """By the command that the README prints."""
-    (command,) = re.findall(r"cc hello\.c \$\(pkg-config --cflags --libs turbo\) -o hello", (ROOT / "README.md").read_text())
+    printed = (ROOT / "README.md").read_text()
+    (command,) = re.findall(r"cc hello\.c \$\(pkg-config --cflags --libs turbo\) -o hello", printed)
     (to / "hello.c").write_text(source)
     (directory,) = STAGE.rglob("turbo.pc")
     env = {**os.environ, "PKG_CONFIG_PATH": str(directory.parent)}

@@ -188,7 +188,8 @@ def unaccounted(stats: dict) -> int:
 @pytest.mark.parametrize(
     "target,end",
     # An answer that the connection has been given whole counts as answered, whatever the client reads of it.
-    [("/stream?chunks=1000&bytes=60000", "dropped"), ("/big?bytes=60000000", "answered"), ("/sleep?ms=60000", "dropped")],
+    [("/stream?chunks=1000&bytes=60000", "dropped"), ("/big?bytes=60000000", "answered"),
+     ("/sleep?ms=60000", "dropped")],
 )
 def test_client_that_goes_away_costs_nothing(server: Server, target: str, end: str) -> None:
     before = server.stats()
