@@ -42,7 +42,7 @@ def start() -> Iterator[Callable[..., Server]]:
 
     yield start
     for server in servers:
-        if server.process.returncode is None:
+        if not server.process.stdout.closed:  # also one that has ended by itself: its exit code and reports count
             server.stop()
 
 
