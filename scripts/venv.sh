@@ -49,11 +49,11 @@ if [ $tests = yes ] && [ ! -e "$venv.test.stamp" ]; then
   "$venv/bin/pip" install -q --disable-pip-version-check pytest httpx aiohttp anyio cffi setuptools
   touch "$venv.test.stamp"
 fi
-if [ "${1:-}" = test ] && changed build/turbo-cffi.stamp bindings/cffi/src bindings/cffi/setup.py \
+if [ $tests = yes ] && changed "$venv.cffi.stamp" bindings/cffi/src bindings/cffi/setup.py \
   bindings/cffi/pyproject.toml build/stage/include; then
-  echo "libturbo: building the package turbo_cffi"
+  echo "libturbo: building the package turbo_cffi into $venv"
   rm -rf bindings/cffi/build # setuptools does not see that a header has changed
-  TURBO_PREFIX=$PWD/build/stage build/venv/bin/pip install -q --disable-pip-version-check --force-reinstall --no-deps \
+  TURBO_PREFIX=$PWD/build/stage "$venv/bin/pip" install -q --disable-pip-version-check --force-reinstall --no-deps \
     ./bindings/cffi
-  touch build/turbo-cffi.stamp
+  touch "$venv.cffi.stamp"
 fi
