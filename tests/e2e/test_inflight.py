@@ -28,12 +28,7 @@ def test_1500_sleepers_reach_512_and_never_513(crowded: dict) -> None:
     assert crowded["requests"] == 1500
 
 
-def test_full_gate_is_not_woken_for_every_request(request: pytest.FixtureRequest, crowded: dict) -> None:
-    if request.node.callspec.params["crowded"] != "io0":
-        request.applymarker(pytest.mark.xfail(
-            strict=True, raises=AssertionError,
-            reason="libturbo: what arrives while inflight_max is reached wakes the shard, for no batch",
-        ))
+def test_full_gate_is_not_woken_for_every_request(crowded: dict) -> None:
     assert crowded["wakeups"] <= crowded["batches"]
 
 
