@@ -53,7 +53,7 @@ def lives(client: Client) -> bool:
         ("1.1", "CLOSE", False, "close"), ("1.1", "x-other, Close", False, "close"),
         ("1.1", "keep-alive, close", False, "close"), ("1.1", "closer", True, None),
         ("1.0", None, False, "close"), ("1.0", "close", False, "close"), ("1.0", "keep-alive", True, "keep-alive"),
-        ("1.0", "Keep-Alive, x-other", True, "keep-alive"),
+        ("1.0", "Keep-Alive, x-other", True, "keep-alive"), ("1.2", None, True, None), ("1.2", "close", False, "close"),
     ],
 )
 @pytest.mark.parametrize("target", ["/json", "/async", "/none"])
@@ -144,8 +144,7 @@ REFUSED = [
     (b"POST /echo HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nxy\r\n0\r\n\r\n", 400),
     (b"POST /echo HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", 400),
     (b"FOO / HTTP/1.1\r\n" + HOST + b"\r\n", 501), (b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", 505),
-    (b"GET / HTTP/0.9\r\n" + HOST + b"\r\n", 505),
-    (b"GET / HTTP/1.2\r\n" + HOST + b"\r\n", 505), (b"GET / HTTX/1.1\r\n" + HOST + b"\r\n", 400),
+    (b"GET / HTTP/0.9\r\n" + HOST + b"\r\n", 505), (b"GET / HTTX/1.1\r\n" + HOST + b"\r\n", 400),
     (b"GET /" + b"a" * 8192 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414),
     (b"GET / HTTP/1.1\r\n" + HOST + b"A: " + b"a" * 65536 + b"\r\n\r\n", 431),
     (b"GET / HTTP/1.1\r\n" + HOST + b"A: b\r\n" * 100 + b"\r\n", 431),
