@@ -13,6 +13,8 @@
 #include "shard.h"
 #include "turbo/error.h"
 
+#define AHEAD_MAX 4096 /* bytes of a streamed answer that is not due yet; response.h names the figure */
+
 /* -- the way home -- */
 
 static void push_home(turbo_request *req) {
@@ -185,14 +187,20 @@ static int push_part(turbo_request *req, const void *data, size_t len) {
     return 0;
 }
 
-/* Whether the client has taken enough of what was written. If not, the loop tells when it has. */
-static int has_room(turbo_request *req) {
-    uint64_t max = req->server->settings.unsent_max_bytes;
-    if (atomic_load(&req->unsent) < max)
+/* Whether len more bytes may wait. The message whose answer is due has the whole limit, whatever the part's size; those
+ * behind it get little, so that all answers of a connection stay within about two limits. */
+static int fits(turbo_request *req, size_t len) {
+    uint64_t max = req->server->settings.unsent_max_bytes, unsent = atomic_load(&req->unsent);
+    return atomic_load(&req->is_first) != 0 ? unsent < max : unsent + len <= AHEAD_MAX;
+}
+
+/* If not, the loop tells when they may. */
+static int has_room(turbo_request *req, size_t len) {
+    if (fits(req, len))
         return 1;
     atomic_store(&req->want_writable, 1);
-    /* The loop lowers unsent before it looks at want_writable: look again, or both would wait. */
-    return atomic_load(&req->unsent) < max && atomic_exchange(&req->want_writable, 0) != 0;
+    /* The loop lowers unsent, or sets is_first, before it looks at want_writable: look again, or both would wait. */
+    return fits(req, len) && atomic_exchange(&req->want_writable, 0) != 0;
 }
 
 int turbo_request_respond_write(turbo_request *req, const void *data, size_t len) {
@@ -205,7 +213,7 @@ int turbo_request_respond_write(turbo_request *req, const void *data, size_t len
         return TURBO_ECLOSED;
     if (len == 0)
         return 0;
-    if (req->done == NULL && !has_room(req))
+    if (req->done == NULL && !has_room(req, len))
         return TURBO_EAGAIN;
     if ((rc = req->done != NULL ? gather(req, data, len) : push_part(req, data, len)) < 0)
         return rc;

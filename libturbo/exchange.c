@@ -23,10 +23,12 @@ static void append(turbo__exchange *ex, turbo_request *req) {
     req->exchange = ex;
     req->peer = ex->peer;
     turbo__io_request_made(io);
-    if (ex->last != NULL)
+    if (ex->last != NULL) {
         ex->last->next = req;
-    else
+    } else {
         ex->first = req;
+        atomic_store_explicit(&req->is_first, 1, memory_order_relaxed); /* nobody else has it yet */
+    }
     ex->last = req;
     ex->conn.owed++;
 }
@@ -83,6 +85,15 @@ static void count_answer(const turbo_request *req) {
     turbo__count(req->end == TURBO__END_SHED ? &req->io->shed : &req->io->answered, 1);
 }
 
+/* The next message's answer is due: if it is streamed it may now have the whole limit. */
+static void promote(turbo__exchange *ex) {
+    if (ex->first == NULL)
+        return;
+    /* Ordered with the writer, which says that it waits before it looks at is_first again. */
+    atomic_exchange(&ex->first->is_first, 1);
+    turbo__write_tell_room(ex->first);
+}
+
 /* @return 1 when the first message's answer is all in the connection's hands, and popped. */
 static int send_first(turbo__exchange *ex) {
     turbo_request *req = ex->first;
@@ -107,6 +118,8 @@ static int send_first(turbo__exchange *ex) {
     if (last) {
         turbo__conn_finish(&ex->conn, 0); /* unless on_end() has: then the client expects it */
         drop_rest(ex);
+    } else {
+        promote(ex);
     }
     return 1;
 }

@@ -107,6 +107,7 @@ struct turbo_request {
     _Atomic(turbo__part *) new_parts; /* newest first                  */
     _Atomic uint64_t unsent;    /* bytes of parts that have not reached the connection */
     atomic_uint want_writable;  /* a write got TURBO_EAGAIN            */
+    atomic_uint is_first;       /* of its connection's unanswered messages: a streamed answer has the whole limit */
     uint64_t written;           /* by the streaming handler, in all    */
     uint64_t resp_length;
     turbo_request_fn writable_fn, gone_fn;

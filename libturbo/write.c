@@ -157,7 +157,7 @@ static void take_parts(turbo_request *req) {
     req->parts_last = last;
 }
 
-static void tell_writable(turbo_request *req) {
+void turbo__write_tell_room(turbo_request *req) {
     if (atomic_load(&req->want_writable) == 0)
         return;
     if (req->shard != NULL) {
@@ -179,7 +179,7 @@ static int put_parts(turbo__exchange *ex, turbo_request *req) {
         rc = put_part(ex, req, part);
     }
     if (moved > 0 && atomic_fetch_sub(&req->unsent, moved) - moved <= ex->conn.group->settings->unsent_max_bytes / 2)
-        tell_writable(req);
+        turbo__write_tell_room(req);
     return rc;
 }
 

@@ -22,4 +22,7 @@ int turbo__write_answer(turbo__exchange *ex, turbo_request *req);
  */
 int turbo__write_stream(turbo__exchange *ex, turbo_request *req);
 
+/** Tell a streaming handler that waits, if it does, that it may write again. It may do so before the call returns. */
+void turbo__write_tell_room(turbo_request *req);
+
 #endif

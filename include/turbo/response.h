@@ -216,6 +216,7 @@ TURBO_API int turbo_request_respond_begin(turbo_request *req, turbo_response *re
  *
  * Not more than 256 KiB of one answer wait for the client at a time: then the call takes nothing and returns
  * TURBO_EAGAIN, and the callback set by turbo_request_on_writable() tells when to go on. One part may be larger.
+ * While answers to earlier requests of the connection are still due, 4 KiB may wait, and no part may be larger.
  *
  * @param req   not NULL; its answer has begun.
  * @param data  len bytes, copied.

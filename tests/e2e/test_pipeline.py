@@ -106,8 +106,6 @@ def stuff(client: Client, wire: bytes) -> int:
 
 # Bytes that one connection may cost: 256 KiB of unsent answers, 64 KiB that were read, 64 heads.
 BOUND = MIB
-# What streamed answers cost now: 256 KiB of each of 64 wait.
-STREAMS_BOUND = BOUND + 64 * (256 * 1024 + 8192)
 STREAM = "/stream?chunks=1000&bytes=5000"
 
 
@@ -135,17 +133,11 @@ not_sanitized = pytest.mark.skipif(harness.SANITIZED, reason="AddressSanitizer k
 @not_sanitized
 @pytest.mark.parametrize(
     "target,bound",
-    [("/sync", BOUND), ("/async", BOUND), ("/reflect", BOUND), ("/big?bytes=200000", BOUND), (STREAM, STREAMS_BOUND)],
+    [("/sync", BOUND), ("/async", BOUND), ("/reflect", BOUND), ("/big?bytes=200000", BOUND), (STREAM, BOUND)],
 )
 def test_pipeliner_that_never_reads_is_stopped(server: Server, target: str, bound: int) -> None:
     if server.kind == "python" and target.startswith("/big"):
         bound += 64 * 200_000  # there the answers under way own their bodies
+    if server.kind == "python" and target == STREAM:
+        bound += 64 * 10_000  # there each has a suspended coroutine, and a part that it could not write yet
     assert growth(server, target) < bound
-
-
-@not_sanitized
-@pytest.mark.parametrize("kind", [kind for kind in harness.KINDS if kind != "inline"])
-@pytest.mark.xfail(strict=True, raises=AssertionError,
-                   reason="libturbo: unsent_max_bytes counts each streamed answer, not the client's all")
-def test_pipelined_streams_share_one_limit(start, kind: str) -> None:
-    assert growth(start(kind), STREAM) < BOUND

@@ -234,6 +234,32 @@ Test(write, a_streamed_answer_waits_for_the_answers_before_it) {
     end(&r, &c);
 }
 
+/* However many requests a client pipelines, what waits for it stays within about two limits. */
+Test(write, a_streamed_answer_that_is_not_due_yet_may_write_4096_bytes) {
+    static char part[4096];
+    rig r;
+    client c;
+    memset(part, 'p', sizeof part);
+    start(&r, &c, 0);
+    client_send(&c, ASK ASK);
+    AWAIT(r.seen.count == 2);
+    turbo_request *second = r.seen.reqs[1];
+    cr_assert_eq(turbo_request_respond_begin(second, response(200, NULL, NULL, NULL)), 0);
+    cr_expect_eq(turbo_request_respond_write(second, part, 4095), 0);
+    cr_expect_eq(turbo_request_respond_write(second, part, 2), TURBO_EAGAIN);
+    cr_expect_eq(turbo_request_respond_write(second, part, 1), 0);
+    cr_expect_eq(turbo_request_respond_write(second, part, 1), TURBO_EAGAIN);
+    cr_expect_eq(r.seen.events[1] & TURBO_EVENT_WRITABLE, 0);
+    cr_assert_eq(turbo_request_reply(r.seen.reqs[0], 200, NULL, "first", 5), 0);
+    AWAIT((r.seen.events[1] & TURBO_EVENT_WRITABLE) != 0); /* it is due now */
+    cr_expect_eq(turbo_request_respond_write(second, part, sizeof part), 0);
+    cr_expect_eq(turbo_request_respond_end(second), 0);
+    cr_expect_eq(client_answer(&c), 200);
+    cr_expect_eq(client_answer(&c), 200);
+    cr_expect_eq(c.body_len, 4096 + sizeof part);
+    end(&r, &c);
+}
+
 Test(write, large_parts_arrive_in_order) {
     static char data[300000];
     rig r;
@@ -288,21 +314,42 @@ static int stream_inline(turbo_request *req, void *user) {
     return 0;
 }
 
-Test(write, inline_handlers_stream_by_on_writable_as_fast_as_the_client_reads) {
-    struct pump p = {.left = 256 * sizeof block};
+static void start_inline(rig *r, client *c, struct pump *p) {
     turbo_route_options *on_io = NULL;
-    rig r;
-    client c;
     memset(block, 'b', sizeof block);
     cr_assert_eq(turbo_route_options_new(&on_io), 0);
     cr_assert_eq(turbo_route_options_set(on_io, "executor", "inline"), 0);
-    rig_listen(&r, 0, "");
-    cr_assert_eq(turbo_server_route(r.server, "GET", "/", on_io, stream_inline, &p), 0);
-    rig_start(&r);
-    client_open(&c, turbo_server_port(r.server));
+    rig_listen(r, 0, "");
+    cr_assert_eq(turbo_server_route(r->server, "GET", "/", on_io, stream_inline, p), 0);
+    rig_start(r);
+    turbo_route_options_free(on_io);
+    client_open(c, turbo_server_port(r->server));
+}
+
+Test(write, inline_handlers_stream_by_on_writable_as_fast_as_the_client_reads) {
+    struct pump p = {.left = 256 * sizeof block};
+    rig r;
+    client c;
+    start_inline(&r, &c, &p);
     cr_expect_eq(client_ask(&c, ASK), 200);
     cr_expect_eq(c.body_len, 256 * sizeof block);
     cr_expect_gt(p.waits, 0, "16 MiB went without a wait");
-    turbo_route_options_free(on_io);
+    end(&r, &c);
+}
+
+/* Each waits until it is due, and is then called while the one before it is being finished. */
+Test(write, pipelined_inline_streams_follow_each_other) {
+    struct pump p = {.left = 0}; /* shared: the one that is due writes what is left */
+    rig r;
+    client c;
+    start_inline(&r, &c, &p);
+    p.left = 40 * sizeof block;
+    client_send(&c, ASK ASK ASK ASK);
+    size_t sum = 0;
+    for (int i = 0; i < 4; i++) {
+        cr_assert_eq(client_answer(&c), 200);
+        sum += c.body_len;
+    }
+    cr_expect_eq(sum, 40 * sizeof block);
     end(&r, &c);
 }
