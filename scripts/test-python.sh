@@ -69,6 +69,15 @@ if [ -e build/venv.test.stamp ]; then
   say "end to end: asan"
   run_e2e_asan
 fi
+if [ -e build/venv.test.stamp ]; then
+  say "HTTP/1.1 over raw sockets, each demo"
+  python3 tests/http1/selftest.py
+  count "the battery's own test" $?
+  for kind in c-shards c-inline c-io0 python; do
+    python3 tests/http1/battery.py --demo $kind --brief
+    count "RFC 9110 and 9112, $kind" $?
+  done
+fi
 for version in 3.9 3.13; do
   say "bindings on Python $version"
   run_version $version
