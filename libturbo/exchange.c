@@ -57,6 +57,8 @@ static void drop_answer(turbo_request *req) {
 static void abandon(turbo_request *req) {
     struct turbo__io *io = req->io;
     turbo__count(io->aborting ? &io->abandoned : &io->dropped, 1);
+    /* As soon as a shard sees `cancelled` it drops a request from its queue, with the answer path's reference. */
+    turbo_request_retain(req);
     atomic_store_explicit(&req->cancelled, 1, memory_order_release);
     if (req->answered && !req->streamed) {
         turbo__request_answer_done(req);
@@ -70,6 +72,7 @@ static void abandon(turbo_request *req) {
     } else if (req->writable_fn != NULL && atomic_exchange(&req->want_writable, 0) != 0) {
         req->writable_fn(req, req->writable_user); /* its next write finds the client gone */
     }
+    turbo_request_release(req);
 }
 
 /* -- answers out -- */
