@@ -284,7 +284,7 @@ static void end_shards(turbo_server *server) {
 static void end_io(turbo_server *server) {
     int driven = (server->executor.flags & TURBO_EXECUTOR_DRIVEN) != 0;
     tell_all(server, TURBO__IO_CLOSE);
-    if (driven && server->settings.io_threads == 0)
+    if (driven) /* their threads are the host's, and cannot be joined: each is done with its shard when it reports this */
         wait_for(server, &server->loops_ended, server->shard_count);
 }
 

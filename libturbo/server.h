@@ -89,7 +89,7 @@ void turbo__server_log_rarely(turbo_server *server, int32_t level, const char *f
 void turbo__server_io_drained(turbo_server *server);
 void turbo__server_accept_closed(turbo_server *server);
 void turbo__server_shard_ended(turbo_server *server);
-/** A driven shard's loop has closed its last handle. */
+/** A driven shard has ended, and nothing of the library touches it any more: the last that its thread does. */
 void turbo__server_loop_ended(turbo_server *server, turbo_shard *shard);
 
 #endif
