@@ -46,9 +46,8 @@ static turbo_request *pop(turbo__exchange *ex) {
 
 /* An answer whose connection has gone. */
 static void drop_answer(turbo_request *req) {
-    if (req->streamed && (req->ended || atomic_load(&req->state) != TURBO__ENDED))
+    if (req->streamed && !turbo__request_take_end(req))
         return; /* more is to come, or the end was met before */
-    req->ended = 1;
     turbo__request_answer_done(req);
     turbo_request_release(req);
 }
@@ -111,7 +110,7 @@ static int send_first(turbo__exchange *ex) {
     count_answer(req);
     pop(ex);
     if (req->streamed) {
-        req->ended = 1;
+        (void)turbo__request_take_end(req); /* the mailbox is open: nobody else can */
         turbo__request_answer_done(req);
         turbo_request_release(req);
     } else if (!req->body_lent_out) { /* else the connection gives it back when the body is sent */

@@ -230,10 +230,8 @@ void turbo__io_refuse(turbo__mail *mail) {
             turbo_request_release(req);
         } else {
             atomic_exchange(&req->homing, 0);
-            if (atomic_load(&req->state) == TURBO__ENDED && !req->ended) {
-                req->ended = 1;
+            if (turbo__request_take_end(req))
                 turbo_request_release(req);
-            }
             turbo_request_release(req);
         }
         mail = next;

@@ -51,6 +51,7 @@ struct turbo_request {
     atomic_uint events;    /* TURBO_EVENT_* that the shard has not taken          */
     atomic_uint cancelled; /* the client has gone                                 */
     atomic_uint homing;    /* streamed answers: to_home is in use                 */
+    atomic_uint ended;     /* streamed answers: somebody has taken the end        */
 
     turbo_server *server;
     struct turbo__io *io;  /* home; NULL without a connection                     */
@@ -66,7 +67,6 @@ struct turbo_request {
     uint8_t want_continue;            /* 100 Continue is owed (RFC 9110 10.1.1)   */
     uint8_t frame;                    /* TURBO__FRAME_* of a streamed answer      */
     uint8_t dispatched;               /* was given to a handler or a shard        */
-    uint8_t ended;                    /* a streamed answer's end was seen         */
     uint8_t stream_last;              /* the connection ends behind a streamed answer */
     uint8_t body_lent_out;            /* the out queue holds the body, and our reference */
     uint16_t refusal;                 /* not 0: the body is read and dropped, then this status */
@@ -136,6 +136,12 @@ int turbo__request_body_append(turbo_request *req, const char *data, size_t len,
 
 /** Become the one who answers. @return 0; TURBO_ESTATE. */
 int turbo__request_claim(turbo_request *req, unsigned from, unsigned to);
+
+/** Take the end of a streamed answer, and with it the answer path's reference. The I/O loop does, unless it has closed
+ *  its mailbox: then the thread that made the end may come first. @return 1; 0 when it was taken before. */
+static inline int turbo__request_take_end(turbo_request *req) {
+    return atomic_load(&req->state) == TURBO__ENDED && atomic_exchange(&req->ended, 1) == 0;
+}
 
 /** A small answer in the request's own response object, copied into spare memory or allocated.
  *  The caller has claimed. @return 0; TURBO_ENOMEM. */
