@@ -222,18 +222,20 @@ static void take_home(turbo_request *req) {
     turbo_request_release(req);
 }
 
+/* Answers are thrown away as those of clients that have gone: what was lent for the body goes back. */
 void turbo__io_refuse(turbo__mail *mail) {
     while (mail != NULL) {
         turbo__mail *next = mail->next;
         turbo_request *req = TURBO__CONTAINER(mail, turbo_request, to_home);
-        if (!req->streamed) {
-            turbo_request_release(req);
-        } else {
+        int streamed = req->streamed;
+        if (streamed)
             atomic_exchange(&req->homing, 0);
-            if (turbo__request_take_end(req))
-                turbo_request_release(req);
+        if (!streamed || turbo__request_take_end(req)) {
+            turbo__request_answer_done(req);
             turbo_request_release(req);
         }
+        if (streamed)
+            turbo_request_release(req); /* the news' own */
         mail = next;
     }
 }
