@@ -360,6 +360,7 @@ int turbo__conn_open(turbo__conn *conn, turbo__conn_group *group, int fd) {
     if (rc < 0)
         return rc;
     conn->group = group;
+    conn->stream.readable = group->draining; /* passed on by a loop that drained: look before it counts as idle */
     turbo__deadline_init(&conn->deadline);
     turbo__list_push_back(&group->conns, &conn->link);
     turbo__count(&group->connections, 1);
