@@ -33,7 +33,8 @@ void turbo__mailbox_poke(turbo__mailbox *box) {
 }
 
 static int push(turbo__mailbox *box, turbo__mail_chain *chain, unsigned how) {
-    turbo__mail *head = atomic_load_explicit(&box->head, memory_order_relaxed);
+    /* Acquired for the mark's sake: who is refused sees whatever the receiver did before it closed. */
+    turbo__mail *head = atomic_load_explicit(&box->head, memory_order_acquire);
     do {
         if (head == &closed_mark) {
             /* A failed push leaves the chain as it was: the oldest mail ends it. */
