@@ -110,15 +110,17 @@ int turbo__shard_push_here(turbo_shard *shard, turbo_request *req) {
 
 /* -- accounts of requests without a connection -- */
 
-static void count_taken(turbo_shard *shard) {
+/* @return 1 when the end has counted what was unanswered before this one, which then cannot be pushed any more. */
+static int count_taken(turbo_shard *shard) {
     atomic_fetch_add_explicit(&shard->taken, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&shard->unanswered, 1, memory_order_relaxed);
+    return (atomic_fetch_add_explicit(&shard->unanswered, 1, memory_order_relaxed) & TURBO__SHARD_COUNTED) != 0;
 }
 
 /* It was not taken after all; the end may have counted it meanwhile. */
-static void uncount_taken(turbo_shard *shard) {
+static void uncount_taken(turbo_shard *shard, int late) {
+    uint64_t before = atomic_fetch_sub_explicit(&shard->unanswered, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&shard->taken, 1, memory_order_relaxed);
-    if (atomic_fetch_sub_explicit(&shard->unanswered, 1, memory_order_relaxed) & TURBO__SHARD_COUNTED)
+    if (!late && (before & TURBO__SHARD_COUNTED) != 0)
         atomic_fetch_sub_explicit(&shard->abandoned, 1, memory_order_relaxed);
 }
 
@@ -134,19 +136,20 @@ static void count_abandoned(turbo_shard *shard) {
 }
 
 int turbo_shard_submit(turbo_shard *shard, turbo_request *req) {
+    int late = 0;
     if (req->shard != NULL || atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__OPEN)
         return TURBO_ESTATE;
     turbo__shard_prepare(shard, req);
     req->queued_ns = turbo__clock_ns();
     if (req->done != NULL) {
         turbo_request_retain(req); /* the answer path's; one with a connection was born with it */
-        count_taken(shard);
+        late = count_taken(shard);
     }
     turbo__mail_chain chain = {&req->to_shard, &req->to_shard, 1};
     int rc = turbo__shard_push(shard, &chain);
     if (rc < 0) {
         if (req->done != NULL) {
-            uncount_taken(shard);
+            uncount_taken(shard, late);
             turbo_request_release(req);
         }
         turbo__shard_unprepare(req);
