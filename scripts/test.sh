@@ -1,5 +1,6 @@
 #!/bin/bash
-# Every test: gcc release and gcc ASan+UBSan by ctest, clang compiles, the bindings by pytest. Ends with the totals.
+# Every test: gcc release, gcc ASan+UBSan and gcc TSan by ctest, clang compiles, the bindings by pytest. Ends with the
+# totals.
 set -u
 cd "$(dirname "$0")/.."
 passed=0
@@ -16,7 +17,9 @@ count() { # name status
 run_ctest() {
   local log=build/ctest-$1.log
   rm -f build/sanitizer.*
+  # io_sync=0: that two threads use sockets must not count as order between them.
   ASAN_OPTIONS=log_path=$PWD/build/sanitizer:detect_leaks=1 UBSAN_OPTIONS=log_path=$PWD/build/sanitizer:print_stacktrace=1 \
+    TSAN_OPTIONS=log_path=$PWD/build/sanitizer:halt_on_error=1:second_deadlock_stack=1:io_sync=0 \
     ctest --preset "$1" 2>&1 | tee "$log"
   local total bad
   total=$(sed -n 's/.*tests failed out of \([0-9]*\).*/\1/p' "$log")
@@ -31,7 +34,7 @@ run_ctest() {
   fi
 }
 
-for preset in release asan; do
+for preset in release asan tsan; do
   say "$preset: build and test"
   sh scripts/build.sh $preset -DTURBO_WERROR=ON
   count "build $preset" $?

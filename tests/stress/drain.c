@@ -1,0 +1,133 @@
+/* drain.c - servers that are stopped when requests wait everywhere: in the accept queue, in sockets, on their way from
+ * one I/O loop to another, with shards and with other threads. Whatever was sent before the stop is answered, and the
+ * connection ends behind it without a reset.
+ *
+ * The listener is shared by all I/O loops, which are kept busy by a handler while the clients connect: so one finds
+ * many connections, and passes a part of them to others that may have none and would be done. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "kinds.h"
+#include "stress.h"
+
+#define CONNECTIONS 60
+#define DEPTH 3
+#define ROUNDS 60
+
+static const topology shapes[] = {{"drain.io1", 1, 2, 0},        {"drain.io2", 2, 2, 0},        {"drain.io0", 0, 2, 0},
+                                  {"drain.driven.io1", 1, 2, 1}, {"drain.driven.io0", 0, 2, 1}};
+
+static const int kinds[] = {KIND_NOW, KIND_INLINE, KIND_LATER, KIND_TIMER, KIND_POST, KIND_BATCH};
+
+static _Atomic unsigned held; /* I/O loops in on_hold() */
+static _Atomic int hold;
+
+static int on_hold(turbo_request *req, void *user) {
+    (void)user;
+    atomic_fetch_add(&held, 1);
+    WAIT_UNTIL(!atomic_load(&hold));
+    return turbo_request_reply(req, 200, NULL, "held", 4);
+}
+
+/* @return the port of a listener that is one socket for all loops. */
+static uint16_t listen_shared(host *h) {
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(fd >= 0);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK_EQ(bind(fd, (const struct sockaddr *)&at, sizeof at), 0);
+    CHECK_EQ(listen(fd, 512), 0);
+    CHECK_EQ(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    CHECK_EQ(turbo_server_listen_fd(h->server, fd), 0);
+    return ntohs(at.sin_port);
+}
+
+/* Occupy every I/O loop. One that is held accepts nothing, so each connection finds another. */
+static unsigned hold_loops(const host *h, uint16_t port, client *holders) {
+    unsigned loops = h->shape->io_threads == 0 ? h->shape->shards : h->shape->io_threads;
+    atomic_store(&held, 0);
+    atomic_store(&hold, 1);
+    for (unsigned i = 0; i < loops; i++) {
+        CHECK_EQ(client_open(&holders[i], port), 0);
+        CHECK_EQ(client_send(&holders[i], "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n", 31), 0);
+        WAIT_UNTIL(atomic_load(&held) == i + 1);
+    }
+    return loops;
+}
+
+static void send_requests(client *c, uint64_t id, chance *ch) {
+    for (uint64_t i = 0; i < DEPTH; i++) {
+        char wire[96];
+        int len = snprintf(wire, sizeof wire, "GET /%s/%s/%llu HTTP/1.1\r\nHost: a\r\n\r\n",
+                           kind_names[kinds[chance_below(ch, COUNT_OF(kinds))]],
+                           placement_names[chance_below(ch, PLACEMENTS)], (unsigned long long)(id + i));
+        CHECK_EQ(client_send(c, wire, (size_t)len), 0);
+    }
+}
+
+static void expect_end(client *c) {
+    answer a;
+    CHECK_EQ(client_answer(c, &a), 0);
+    client_close(c);
+}
+
+static void expect_answers(client *c, uint64_t id) {
+    answer a;
+    for (uint64_t i = 0; i < DEPTH; i++) {
+        CHECK_EQ(client_answer(c, &a), 1);
+        CHECK_EQ(a.status, 200);
+        CHECK(payload_is(id + i, a.body, a.len));
+        CHECK(!a.close || i == DEPTH - 1);
+    }
+    expect_end(c);
+}
+
+static void run_round(const topology *shape, pool *answerers, chance *ch) {
+    host h = {.shape = shape};
+    client clients[CONNECTIONS], holders[HOST_SHARDS_MAX];
+    kinds_begin(&h, answerers, KINDS_STOPPED);
+    host_open(&h, NULL);
+    kinds_route(&h);
+    host_route(&h, "GET", "/hold", "executor=inline", on_hold, NULL);
+    uint16_t port = listen_shared(&h);
+    CHECK_EQ(host_start(&h), 0);
+    unsigned loops = hold_loops(&h, port, holders);
+    for (uint64_t i = 0; i < CONNECTIONS; i++) {
+        CHECK_EQ(client_open(&clients[i], port), 0);
+        send_requests(&clients[i], i * DEPTH, ch);
+    }
+    CHECK_EQ(turbo_server_stop(h.server, NULL, NULL), 0);
+    atomic_store(&hold, 0);
+    answer a;
+    for (unsigned i = 0; i < loops; i++) {
+        CHECK_EQ(client_answer(&holders[i], &a), 1);
+        expect_end(&holders[i]);
+    }
+    for (uint64_t i = 0; i < CONNECTIONS; i++)
+        expect_answers(&clients[i], i * DEPTH);
+    turbo_stats s = host_stop(&h);
+    CHECK_EQ(s.answered, loops + CONNECTIONS * DEPTH);
+    CHECK_EQ(s.taken, s.answered);
+    host_release(&h);
+}
+
+int main(int argc, char **argv) {
+    static pool answerers;
+    stress_begin(argc, argv);
+    pool_open(&answerers, 2);
+    chance ch = chance_of(0);
+    uint64_t rounds = stress_count(ROUNDS, 3);
+    for (size_t i = 0; i < COUNT_OF(shapes); i++) {
+        stress_phase(shapes[i].name, 60);
+        for (uint64_t k = 0; k < rounds; k++)
+            run_round(&shapes[i], &answerers, &ch);
+        stress_report("%llu servers, %d requests on %d connections each", (unsigned long long)rounds,
+                      CONNECTIONS * DEPTH, CONNECTIONS);
+    }
+    pool_close(&answerers);
+    return 0;
+}
