@@ -194,13 +194,17 @@ static int fits(turbo_request *req, size_t len) {
     return atomic_load(&req->is_first) != 0 ? unsent < max : unsent + len <= AHEAD_MAX;
 }
 
-/* If not, the loop tells when they may. */
+/* If not, the loop tells when they may. From then on somebody else may go on with the answer, and end it, before this
+ * call is over: it needs a reference of its own. */
 static int has_room(turbo_request *req, size_t len) {
     if (fits(req, len))
         return 1;
+    turbo_request_retain(req);
     atomic_store(&req->want_writable, 1);
     /* The loop lowers unsent, or sets is_first, before it looks at want_writable: look again, or both would wait. */
-    return fits(req, len) && atomic_exchange(&req->want_writable, 0) != 0;
+    int room = fits(req, len) && atomic_exchange(&req->want_writable, 0) != 0;
+    turbo_request_release(req);
+    return room;
 }
 
 int turbo_request_respond_write(turbo_request *req, const void *data, size_t len) {

@@ -258,7 +258,8 @@ TURBO_API int turbo_request_fail(turbo_request *req);
 
 /**
  * Be told when a streamed answer that got TURBO_EAGAIN may go on. Called on the request's shard, or on the I/O loop
- * for executor `inline`, once for each TURBO_EAGAIN; also when the client has gone, where the next write tells.
+ * for executor `inline`, once for each TURBO_EAGAIN; also when the client has gone, where the next write tells. It may
+ * come before the write on another thread has returned TURBO_EAGAIN.
  *
  * @param req   not NULL.
  * @param fn    NULL takes it back.
