@@ -9,6 +9,7 @@
 #define SPILL_MIN 32           /* queued requests that are just a burst of a fast handler */
 #define SPILL_MIN_SLOW 1       /* behind a handler that takes its time                    */
 #define SLOW_BATCH_NS 200000   /* older than this, a running batch is slow                */
+#define SLOW_REQUEST_NS 100000 /* so is a shard whose last batch took this for a request  */
 
 uint32_t turbo__placement_bounded(uint32_t home, const uint64_t *loads, uint32_t n, uint64_t limit) {
     uint32_t best = home;
@@ -35,8 +36,13 @@ static void read_loads(struct turbo__io *io) {
     }
 }
 
+/* The answers of a batch leave together, and clients in step send again together, when no batch runs: so what the last
+ * one took counts, too. */
 static int is_slow(struct turbo__io *io, uint32_t shard) {
-    uint64_t since = atomic_load_explicit(&io->server->shards[shard]->batch_since_ns, memory_order_relaxed);
+    turbo_shard *home = io->server->shards[shard];
+    uint64_t since = atomic_load_explicit(&home->batch_since_ns, memory_order_relaxed);
+    if (atomic_load_explicit(&home->request_ns, memory_order_relaxed) >= SLOW_REQUEST_NS)
+        return 1;
     if (since == 0)
         return 0;
     if (io->turn_ns == 0)

@@ -289,7 +289,8 @@ static void count_batch(turbo_shard *shard, size_t n) {
 static void run_batch(turbo_shard *shard, size_t n) {
     turbo__gate_enter(&shard->gate, n);
     count_batch(shard, n);
-    atomic_store_explicit(&shard->batch_since_ns, turbo__clock_ns(), memory_order_relaxed);
+    uint64_t since = turbo__clock_ns();
+    atomic_store_explicit(&shard->batch_since_ns, since, memory_order_relaxed);
     shard->in_batch = 1;
     shard->ops.batch(shard->self, shard, shard->reqs, n);
     shard->in_batch = 0;
@@ -300,6 +301,7 @@ static void run_batch(turbo_shard *shard, size_t n) {
             turbo__shard_latency(shard, req, now);
         turbo_request_release(req); /* the queue's */
     }
+    atomic_store_explicit(&shard->request_ns, (now - since) / n, memory_order_relaxed);
     atomic_store_explicit(&shard->batch_since_ns, 0, memory_order_relaxed);
 }
 

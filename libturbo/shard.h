@@ -57,6 +57,7 @@ struct turbo_shard {
     turbo__batcher batcher;
     turbo__heap timers;
     _Atomic uint64_t batch_since_ns; /* when the running batch began; 0: none runs  */
+    _Atomic uint64_t request_ns;     /* what the last batch took, for each request  */
     turbo__mail_chain *outboxes;     /* answers, one chain an I/O loop              */
 
     /* Counters; those with one writer are written by the shard's thread. */

@@ -165,9 +165,23 @@ Test(placement, slow_batch_at_home_spills_above_1) {
     tear_down();
 }
 
+Test(placement, slow_requests_in_the_last_batch_spill_above_1) {
+    set_up(TURBO__PLACEMENT_ROUTE);
+    atomic_store(&shards[2].request_ns, 99999);
+    set_loads(0, 0, 2, 0);
+    cr_expect_eq(choose(), 2);
+    atomic_store(&shards[2].request_ns, 100000);
+    set_loads(0, 0, 1, 0);
+    cr_expect_eq(choose(), 2);
+    set_loads(0, 0, 2, 0);
+    cr_expect_eq(choose(), 3);
+    tear_down();
+}
+
 Test(placement, slow_batch_elsewhere_does_not_matter) {
     set_up(TURBO__PLACEMENT_ROUTE);
     atomic_store(&shards[3].batch_since_ns, 1);
+    atomic_store(&shards[3].request_ns, 1000000);
     set_loads(0, 0, 32, 0);
     cr_expect_eq(choose(), 2);
     tear_down();
