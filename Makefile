@@ -6,7 +6,7 @@ DESTDIR =
 PYTHON = python3
 JOBS = 2
 
-.PHONY: help deps build run run-c test coverage bench bench-instructions docs install clean
+.PHONY: help deps build build-all run run-c test coverage bench bench-instructions docs install clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
@@ -23,10 +23,16 @@ help:
 
 deps:
 	@sh scripts/deps.sh build test
+	@sh scripts/venv.sh test deps
 
 build:
 	@sh scripts/deps.sh build
-	@sh scripts/build.sh release
+	@sh scripts/build.sh release -DTURBO_TESTS=OFF
+
+# With the tests' programs, which need Criterion.
+build-all:
+	@sh scripts/deps.sh build test
+	@sh scripts/build.sh release -DTURBO_TESTS=ON
 
 run-c: build
 	build/examples/demo --host 127.0.0.1 --port 8000
@@ -40,21 +46,20 @@ test:
 	@sh scripts/deps.sh build test
 	@bash scripts/test.sh
 
-coverage: build
-	@sh scripts/deps.sh test
+coverage: build-all
 	@sh scripts/venv.sh test
 	@sh scripts/coverage.sh
 
-bench: build
+bench: build-all
 	@sh scripts/deps.sh bench
 	@sh scripts/venv.sh
 	@$(PYTHON) tests/bench/bench.py
 
-bench-instructions: build
+bench-instructions: build-all
 	@sh scripts/deps.sh bench
 	@$(PYTHON) tests/bench/instructions.py
 
-docs: build
+docs: build-all
 	@$(PYTHON) tests/lint/check_settings.py build/release/tests/settings_page docs/settings.md --write
 
 install: build

@@ -36,7 +36,7 @@ run_ctest() {
 
 for preset in release asan tsan; do
   say "$preset: build and test"
-  sh scripts/build.sh $preset -DTURBO_WERROR=ON
+  sh scripts/build.sh $preset -DTURBO_WERROR=ON -DTURBO_TESTS=ON
   count "build $preset" $?
   run_ctest $preset
 done

@@ -1,14 +1,17 @@
 #!/bin/sh
 # A Python environment build/NAME with the package turbo in it, built against the library in build/stage. Does only what
-# has changed since the last time. usage: venv.sh [test] [NAME]      NAME: venv; PYTHON chooses the interpreter
+# has changed since the last time. usage: venv.sh [test] [deps] [NAME]
+# test: also what the tests need; deps: only what comes from PyPI; NAME: venv; PYTHON chooses the interpreter
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 tests=no
+build=yes
 name=venv
 for word in "$@"; do
   case $word in
     test) tests=yes ;;
+    deps) build=no ;;
     *) name=$word ;;
   esac
 done
@@ -32,6 +35,17 @@ if [ ! -x "$venv/bin/python" ]; then
   "$python" -m venv "$venv"
   "$venv/bin/pip" install -q --disable-pip-version-check --upgrade pip
 fi
+if [ ! -e "$venv.deps.stamp" ]; then
+  echo "libturbo: installing uvloop, orjson into $venv"
+  "$venv/bin/pip" install -q --disable-pip-version-check uvloop orjson
+  touch "$venv.deps.stamp"
+fi
+if [ $tests = yes ] && [ ! -e "$venv.test.stamp" ]; then
+  echo "libturbo: installing pytest, httpx, aiohttp, anyio, cffi, setuptools into $venv"
+  "$venv/bin/pip" install -q --disable-pip-version-check pytest httpx aiohttp anyio cffi setuptools
+  touch "$venv.test.stamp"
+fi
+[ $build = yes ] || exit 0
 if changed build/stage.stamp build/release/libturbo/libturbo.so.0.1.0 include; then
   cmake --install build/release --prefix "$PWD/build/stage" >build/stage.log
   touch build/stage.stamp
@@ -41,13 +55,7 @@ sources="bindings/python/src bindings/python/pyproject.toml bindings/python/CMak
 if changed "$venv.turbo.stamp" $sources; then
   echo "libturbo: building the package turbo into $venv"
   TURBO_PREFIX=$PWD/build/stage "$venv/bin/pip" install -q --disable-pip-version-check "./bindings/python"
-  "$venv/bin/pip" install -q --disable-pip-version-check uvloop orjson
   touch "$venv.turbo.stamp"
-fi
-if [ $tests = yes ] && [ ! -e "$venv.test.stamp" ]; then
-  echo "libturbo: installing test packages into $venv"
-  "$venv/bin/pip" install -q --disable-pip-version-check pytest httpx aiohttp anyio cffi setuptools
-  touch "$venv.test.stamp"
 fi
 if [ $tests = yes ] && changed "$venv.cffi.stamp" bindings/cffi/src bindings/cffi/setup.py \
   bindings/cffi/pyproject.toml build/stage/include; then
