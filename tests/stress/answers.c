@@ -131,8 +131,9 @@ static void run_clients(client_thread *clients, const host *h, int kinds, uint64
         stress_join(clients[i].thread);
 }
 
-static const char *const settings[] = {"unsent_max_bytes", "8192", "pipeline_max", "16", "drain_timeout_ms", "20000",
-                                       NULL};
+/* Small: answers and streams wait for room all the time. Large: hardly ever. */
+static const char *const small[] = {"unsent_max_bytes", "1024", "pipeline_max", "16", NULL};
+static const char *const large[] = {"unsent_max_bytes", "65536", NULL};
 static const char *const shed_settings[] = {"queue_max", "4", "batch_max", "2", "inflight_max", "4", NULL};
 
 static uint64_t run_round(const topology *shape, client_thread *clients, pool *answerers, int sheds) {
@@ -140,7 +141,7 @@ static uint64_t run_round(const topology *shape, client_thread *clients, pool *a
     uint64_t sent = 0, answered = 0, shed = 0, opened = 0;
     stress_phase(shape->name, 120);
     kinds_begin(&h, answerers, KINDS_TO_THE_END);
-    host_open(&h, sheds ? shed_settings : settings);
+    host_open(&h, sheds ? shed_settings : shape->io_threads < 2 ? small : large);
     kinds_route(&h);
     CHECK_EQ(host_start(&h), 0);
     /* Bodies can be lent only to an executor that handles events, which the driven ones do. */

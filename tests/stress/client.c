@@ -187,6 +187,14 @@ long client_skip(client *c, size_t len) {
     return recv(c->fd, c->buf, len < CLIENT_BUF_BYTES ? len : CLIENT_BUF_BYTES, 0);
 }
 
+long client_read(client *c, void *out, size_t len) {
+    ssize_t n;
+    do
+        n = recv(c->fd, out, len, 0);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
 void client_close(client *c) {
     if (c->fd >= 0)
         close(c->fd);

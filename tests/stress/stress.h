@@ -166,6 +166,8 @@ int client_send(client *c, const void *data, size_t len);
 int client_answer(client *c, answer *out);
 /** Read some bytes and throw them away. @return as recv(). */
 long client_skip(client *c, size_t len);
+/** Read bytes as they come, where no answer is being read. @return as recv(). */
+long client_read(client *c, void *out, size_t len);
 void client_close(client *c);
 /** Go away with a RST. */
 void client_reset(client *c);

@@ -10,8 +10,8 @@
 #include "stress.h"
 
 #define SUBMITTERS 3
-#define REQUESTS 240000 /* of a topology, in the first part */
-#define STOPS 60        /* of a topology, in the second     */
+#define REQUESTS 150000 /* of a topology, in the first part */
+#define STOPS 40        /* of a topology, in the second     */
 #define STOP_AFTER_MAX 300
 
 static const topology shapes[] = {
