@@ -296,6 +296,7 @@ static void obey(turbo__io *io) {
 
 static int io_turn(void *self) {
     turbo__io *io = self;
+    int all_closed = turbo__server_all_closed(io->server); /* seen before the mail, all that was passed on is in it */
     take_mail(io, turbo__mailbox_take(&io->box));
     if ((atomic_load_explicit(&io->control, memory_order_relaxed) & ~io->obeyed) != 0)
         obey(io);
@@ -310,7 +311,7 @@ static int io_turn(void *self) {
         obey_close(io);
         return 0;
     }
-    if (io->group.draining && !io->drained && turbo__list_empty(&io->group.conns)) {
+    if (io->group.draining && all_closed && !io->drained && turbo__list_empty(&io->group.conns)) {
         io->drained = 1;
         turbo__server_io_drained(io->server);
     }

@@ -110,6 +110,11 @@ void turbo__server_accept_closed(turbo_server *server) {
         server->listeners = NULL;
     pthread_mutex_unlock(&server->lock);
     turbo__listener_free(list);
+    if (!last)
+        return;
+    atomic_store(&server->all_closed, 1);
+    for (size_t i = 0; i < server->io_count; i++)
+        turbo__mailbox_poke(&server->ios[i]->box); /* those without connections have waited for this */
 }
 
 int turbo__server_accepts(turbo_server *server) {

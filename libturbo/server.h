@@ -44,6 +44,7 @@ struct turbo_server {
 
     atomic_uint refs; /* the user's, the control thread's, one an I/O loop, one a request without a connection */
     atomic_uint state;
+    atomic_uint all_closed; /* no I/O loop accepts any more, so none passes a connection on */
     _Atomic uint64_t body_memory;
     _Atomic uint64_t logged_ns; /* turbo__server_log_rarely() */
 
@@ -76,6 +77,11 @@ int turbo__server_accepts(turbo_server *server);
 /** Whether a stop has begun. Thread: any. */
 static inline int turbo__server_draining(const turbo_server *server) {
     return atomic_load_explicit(&server->state, memory_order_relaxed) >= TURBO__SERVER_DRAINING;
+}
+
+/** Whether every I/O loop accepts no more: what it passed on before lies in the others' mailboxes. Thread: any. */
+static inline int turbo__server_all_closed(const turbo_server *server) {
+    return atomic_load_explicit(&server->all_closed, memory_order_acquire) != 0;
 }
 
 /** Open connections of all loops. Thread: any. */

@@ -6,6 +6,7 @@
  * many connections, and passes a part of them to others that may have none and would be done. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -115,6 +116,118 @@ static void run_round(const topology *shape, pool *answerers, chance *ch) {
     host_release(&h);
 }
 
+/* -- one loop is late -- */
+
+#define LATE_CONNECTIONS 80
+#define LATE_ROUNDS 4
+#define LARGE_MAX 6 /* connections that ask for a large answer, which they read when all else is over */
+#define LARGE_BYTES ((size_t)8 << 20)
+
+static char large[LARGE_BYTES];
+
+static int on_large(turbo_request *req, void *user) {
+    turbo_response *resp;
+    (void)user;
+    CHECK_EQ(turbo_response_new(&resp, 200), 0);
+    CHECK_EQ(turbo_response_body_static(resp, large, LARGE_BYTES), 0);
+    return turbo_request_respond(req, resp);
+}
+
+static void expect_large(client *c) {
+    static char buf[1 << 18];
+    size_t sum = c->end - c->at; /* read behind the answer before */
+    long n;
+    while ((n = client_read(c, buf, sizeof buf)) > 0)
+        sum += (size_t)n;
+    CHECK_EQ(n, 0);
+    CHECK(sum > LARGE_BYTES);
+    client_close(c);
+}
+
+static int on_fast(turbo_request *req, void *user) {
+    (void)user;
+    return turbo_request_reply(req, 200, NULL, "fast", 4);
+}
+
+static uint64_t open_connections(host *h) {
+    turbo_stats s = TURBO_STATS_INIT;
+    CHECK_EQ(turbo_server_stats(h->server, &s), 0);
+    return s.connections;
+}
+
+static void ask(client *c, const char *path) {
+    char wire[64];
+    int len = snprintf(wire, sizeof wire, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", path);
+    CHECK_EQ(client_send(c, wire, (size_t)len), 0);
+}
+
+static void expect_fast(client *c) {
+    answer a;
+    CHECK_EQ(client_answer(c, &a), 1);
+    CHECK_EQ(a.status, 200);
+}
+
+static void open_all(host *h, client *holder, client *clients) {
+    host_open(h, NULL);
+    host_route(h, "GET", "/hold", "executor=inline", on_hold, NULL);
+    host_route(h, "GET", "/fast", "placement=local", on_fast, NULL);
+    host_route(h, "GET", "/large", "placement=local", on_large, NULL);
+    CHECK_EQ(host_start(h), 0);
+    atomic_store(&held, 0);
+    atomic_store(&hold, 1);
+    CHECK_EQ(client_open(holder, h->port), 0);
+    ask(holder, "/hold");
+    WAIT_UNTIL(atomic_load(&held) == 1);
+    for (unsigned i = 0; i < LATE_CONNECTIONS; i++) {
+        CHECK_EQ(client_open(&clients[i], h->port), 0);
+        ask(&clients[i], "/fast");
+    }
+}
+
+/* Finish the connections of the loop that is done. @return how many are left; they come first. */
+static unsigned finish_answered(client *clients) {
+    unsigned left = 0;
+    for (unsigned i = 0; i < LATE_CONNECTIONS; i++) {
+        struct pollfd watch = {.fd = clients[i].fd, .events = POLLIN};
+        if (poll(&watch, 1, 0) == 0) {
+            clients[left++] = clients[i];
+            continue;
+        }
+        expect_fast(&clients[i]);
+        expect_end(&clients[i]);
+    }
+    return left;
+}
+
+/* Each loop has a listener of its own. One is held until the other has nothing left to do. It then finds a full accept
+ * queue, and passes the end of it to the loop that was done, which must not count as done any more. */
+static uint64_t run_late(const topology *shape) {
+    host h = {.shape = shape};
+    client clients[LATE_CONNECTIONS], holder;
+    open_all(&h, &holder, clients);
+    CHECK_EQ(turbo_server_stop(h.server, NULL, NULL), 0);
+    WAIT_UNTIL(open_connections(&h) == 1);
+    unsigned left = finish_answered(clients), large_from = left < LARGE_MAX ? 0 : left - LARGE_MAX;
+    for (unsigned i = large_from; i < left; i++)
+        ask(&clients[i], "/large");
+    atomic_store(&hold, 0);
+    expect_fast(&holder);
+    expect_end(&holder);
+    for (unsigned i = 0; i < left; i++) {
+        expect_fast(&clients[i]);
+        if (i < large_from)
+            expect_end(&clients[i]);
+    }
+    for (unsigned i = large_from; i < left; i++)
+        expect_large(&clients[i]);
+    turbo_stats s = host_stop(&h);
+    CHECK_EQ(s.answered, LATE_CONNECTIONS + 1 + left - large_from);
+    host_release(&h);
+    return left;
+}
+
+static const topology late_shapes[] = {{"drain.late.io2", 2, 2, 0}, {"drain.late.io0", 0, 2, 0}};
+
 int main(int argc, char **argv) {
     static pool answerers;
     stress_begin(argc, argv);
@@ -129,5 +242,14 @@ int main(int argc, char **argv) {
                       CONNECTIONS * DEPTH, CONNECTIONS);
     }
     pool_close(&answerers);
+    rounds = stress_count(LATE_ROUNDS, 2);
+    for (size_t i = 0; i < COUNT_OF(late_shapes); i++) {
+        stress_phase(late_shapes[i].name, 60);
+        uint64_t late = 0;
+        for (uint64_t k = 0; k < rounds; k++)
+            late += run_late(&late_shapes[i]);
+        stress_report("%llu servers, %d connections each, %llu of them in a late loop's queue",
+                      (unsigned long long)rounds, LATE_CONNECTIONS + 1, (unsigned long long)late);
+    }
     return 0;
 }
