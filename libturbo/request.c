@@ -102,6 +102,7 @@ static void destroy(turbo_request *req) {
     struct turbo__io *io = req->io;
     turbo_server *server = req->server;
     turbo_response_free(req->resp); /* a lent body is not ours: nobody is left to be told */
+    turbo__buf_free(&req->own.fields); /* of a refusal that was never sent: resp was not set */
     free_parts(req->parts);
     free_parts(atomic_load_explicit(&req->new_parts, memory_order_relaxed));
     if (req->body_charged > 0)

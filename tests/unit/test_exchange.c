@@ -333,8 +333,9 @@ Test(exchange, on_fin_cancel_drops_its_requests) {
 
 Test(exchange, a_message_that_will_never_be_whole_is_dropped) {
     static const char *const parts[] = {"GET / HT", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab",
-                                        "POST /none HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"};
-    for (size_t i = 0; i < 3; i++) {
+                                        "POST /none HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n",
+                                        "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"};
+    for (size_t i = 0; i < 4; i++) {
         rig r;
         client c;
         start(&r, &c, 0, "");
