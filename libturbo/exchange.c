@@ -63,7 +63,10 @@ static void abandon(turbo_request *req) {
         turbo__request_answer_done(req);
         turbo_request_release(req);
     } else if (!req->dispatched) {
-        turbo_request_release(req);
+        /* Unless it was refused, and that answer is on its way through our own mailbox (driven shards): it brings the
+         * answer path's reference. */
+        if (atomic_load(&req->state) == TURBO__OPEN)
+            turbo_request_release(req);
     } else if (req->answered && atomic_load(&req->state) == TURBO__ENDED) {
         drop_answer(req);
     } else if (req->shard != NULL) {

@@ -368,6 +368,25 @@ Test(exchange, an_executor_is_told_when_the_client_has_gone) {
     cr_expect_not(failing_alloc_leaks());
 }
 
+/* Refusals of a driven shard go home by mail, too: the connection ends before they are there. */
+Test(exchange, a_refused_client_that_resets_at_once_is_dropped) {
+    static const char *const requests[] = {"BAD\r\n\r\n", "GET /none HTTP/1.1\r\nHost: a\r\n\r\n",
+                                           "PUT / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\n\r\n"};
+    for (size_t i = 0; i < 4; i++) {
+        rig r;
+        client c;
+        start(&r, &c, TURBO_EXECUTOR_DRIVEN, "io_threads=0");
+        AWAIT(rig_poll(&r) == 0 && stats_of(&r).connections == 1);
+        client_send(&c, requests[i]);
+        client_close(&c, 1);
+        AWAIT(rig_poll(&r) == 0 && stats_of(&r).connections == 0);
+        rig_settle(&r);
+        expect_all_accounted(r.server, 1, 0, 0, 1, 0);
+        rig_end(&r);
+        cr_expect_not(failing_alloc_leaks());
+    }
+}
+
 /* -- without memory: all on the test's thread, so that it chooses which allocation fails -- */
 
 static int answer_streamed(turbo_request *req, void *user) {
