@@ -315,7 +315,7 @@ static int io_turn(void *self) {
         io->drained = 1;
         turbo__server_io_drained(io->server);
     }
-    return more || io->group.touched != NULL || (io->shard != NULL && io->shard->first != NULL);
+    return more || io->group.touched != NULL || (io->shard != NULL && turbo__shard_wants_turn(io->shard));
 }
 
 void turbo__io_tell(turbo__io *io, unsigned what) {

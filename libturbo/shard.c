@@ -105,6 +105,7 @@ int turbo__shard_push_here(turbo_shard *shard, turbo_request *req) {
     if (reserve_places(shard, 1) > 0)
         return TURBO_EAGAIN;
     append(shard, &req->to_shard);
+    shard->came_here = 1;
     return 0;
 }
 
@@ -446,6 +447,7 @@ static void wind_down(turbo_shard *shard) {
 
 int turbo__shard_turn(void *self) {
     turbo_shard *shard = self;
+    shard->came_here = 0;
     if (shard->timers.count > 0 || shard->batcher.waiting > 0) {
         uint64_t now = turbo__clock_ns();
         run_timers(shard, now);

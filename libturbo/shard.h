@@ -30,6 +30,7 @@ struct turbo_shard {
     uint8_t driven;
     uint8_t polling;  /* inside turbo_shard_poll()                                  */
     uint8_t in_batch; /* inside ops.batch                                           */
+    uint8_t came_here; /* requests came without mail since the last turn            */
     uint8_t timer_open;
     uint8_t begun;         /* driven: start_shard has succeeded */
     uint8_t loop_reported; /* driven: the end of the loop       */
@@ -103,6 +104,12 @@ int turbo__shard_push(turbo_shard *shard, turbo__mail_chain *chain);
 
 /** The same for one request, on the shard's own thread: no hand-off. @return 0; TURBO_EAGAIN; TURBO_ECLOSED. */
 int turbo__shard_push_here(turbo_shard *shard, turbo_request *req);
+
+/** Whether a turn would do something that no mail tells of: a request came without, or one that waits has room now. A
+ *  queue in front of a full gate wants none: whoever leaves wakes the shard. Thread: the shard. */
+static inline int turbo__shard_wants_turn(turbo_shard *shard) {
+    return shard->first != NULL && (shard->came_here || turbo__gate_room(&shard->gate) > 0);
+}
 
 /** Make a request ready to be pushed: it gets a reference for the queue. */
 void turbo__shard_prepare(turbo_shard *shard, turbo_request *req);

@@ -206,3 +206,24 @@ Test(io, a_long_pipeline_reaches_all_its_shards) {
     client_close(&c, 0);
     rig_end(&r);
 }
+
+Test(io, a_loop_whose_shard_waits_at_a_full_gate_sleeps) {
+    rig r;
+    client c;
+    int polls = 0;
+    rig_listen(&r, TURBO_EXECUTOR_DRIVEN, "io_threads=0 inflight_max=1");
+    cr_assert_eq(turbo_server_route(r.server, "GET", "/", NULL, NULL, NULL), 0);
+    rig_start(&r);
+    turbo_shard *shard = turbo_server_shard(r.server, 0);
+    client_open(&c, turbo_server_port(r.server));
+    client_send(&c, ASK ASK);
+    AWAIT(rig_poll(&r) == 0 && r.seen.count == 1 && turbo_shard_queued(shard) == 1);
+    while (turbo_shard_poll(shard) == 1)
+        cr_assert_lt(++polls, 100, "nothing is to be done");
+    cr_expect_eq(turbo_request_fail(r.seen.reqs[0]), 0);
+    AWAIT(rig_poll(&r) == 0 && r.seen.count == 2);
+    cr_expect_eq(turbo_request_fail(r.seen.reqs[1]), 0);
+    AWAIT(rig_poll(&r) == 0 && stats_of(&r).answered == 2);
+    client_close(&c, 0);
+    rig_end(&r);
+}
