@@ -191,14 +191,24 @@ static turbo__refusal version(turbo__h1_head *head, const char *at, size_t len) 
     return fine;
 }
 
+turbo__refusal turbo__h1_check_method(const char *line, size_t len) {
+    const char *space = memchr(line, ' ', len);
+    size_t method = space == NULL ? len : (size_t)(space - line);
+    int too_long = method > TURBO__METHOD_BYTES_MAX;
+    if (!turbo__is_token(line, too_long ? TURBO__METHOD_BYTES_MAX + 1 : method))
+        return bad("malformed method");
+    return too_long ? (turbo__refusal){501, "method too long"} : fine;
+}
+
 turbo__refusal turbo__h1_request_line(turbo__h1_head *head, size_t len, size_t target_max) {
     const char *line = head->raw, *end = line + len;
     const char *first = memchr(line, ' ', len);
     const char *last = first == NULL ? NULL : memchr(first + 1, ' ', (size_t)(end - first - 1));
-    if (first == NULL || !turbo__is_token(line, (size_t)(first - line)))
-        return bad("malformed method");
-    if (first - line > TURBO__METHOD_BYTES_MAX)
-        return (turbo__refusal){501, "method too long"};
+    turbo__refusal wrong = turbo__h1_check_method(line, len);
+    if (wrong.status != 0)
+        return wrong;
+    if (first == NULL)
+        return bad("request line without target");
     if ((size_t)((last == NULL ? end : last) - first - 1) > target_max)
         return (turbo__refusal){414, "request target too long"};
     if (last == NULL)

@@ -13,7 +13,6 @@
 #include "http1_chunked.h"
 #include "http1_head.h"
 #include "mem.h"
-#include "methods.h"
 #include "turbo/error.h"
 
 #define FIELDS_AT_FIRST 32
@@ -236,13 +235,14 @@ static int take_head(turbo__h1_parser *p, void *user, const char *raw, size_t le
 static int check_partial(turbo__h1_parser *p, const char *raw, size_t len) {
     if (p->first_len != 0)
         return 0;
+    turbo__refusal no = turbo__h1_check_method(raw, len);
+    if (no.status != 0)
+        return refuse(p, no.status, no.reason);
     const char *space = memchr(raw, ' ', len);
-    if (!turbo__is_token(raw, space == NULL ? len : (size_t)(space - raw)))
-        return refuse(p, 400, "malformed method");
     if (space == NULL)
-        return len > TURBO__METHOD_BYTES_MAX ? refuse(p, 501, "method too long") : 0;
-    size_t target = len - (size_t)(space + 1 - raw);
-    if (target > p->limits.target_max && memchr(space + 1, ' ', target) == NULL)
+        return 0;
+    size_t target = len - (size_t)(space + 1 - raw), max = p->limits.target_max;
+    if (target > max && memchr(space + 1, ' ', max + 1) == NULL)
         return refuse(p, 414, "request target too long");
     return 0;
 }
