@@ -269,6 +269,20 @@ static turbo__refusal take_coding(judged *j, const char *at, size_t len) {
                                  : bad("chunked is not the last transfer coding");
 }
 
+/* A list, whose empty elements mean nothing (RFC 9110 5.6.1.2, 10.1.1). */
+static void take_expect(turbo__h1_head *head, const char *at, size_t len) {
+    const char *end = at + len;
+    while (at < end) {
+        const char *comma = memchr(at, ',', (size_t)(end - at)), *stop = comma == NULL ? end : comma;
+        size_t n = (size_t)(stop - at);
+        if (turbo__list_has_token(at, n, "100-continue", 12))
+            head->expect_continue = 1;
+        else if (n > 0 && !turbo__list_has_token(at, n, "", 0))
+            head->expect_unknown = 1;
+        at = stop + (comma != NULL);
+    }
+}
+
 static turbo__refusal take_field(judged *j, const turbo__field *field) {
     turbo__h1_head *head = j->head;
     const char *name = head->raw + field->name.at, *value = head->raw + field->value.at;
@@ -282,12 +296,8 @@ static turbo__refusal take_field(judged *j, const turbo__field *field) {
             return bad("more than one Host");
         return is_host(value, len) ? fine : bad("malformed Host");
     case 6:
-        if (!IS("Expect") || head->version < 11)
-            return fine;
-        if (turbo__ascii_equal(value, len, "100-continue", 12))
-            head->expect_continue = 1;
-        else
-            head->expect_unknown = 1;
+        if (IS("Expect") && head->version >= 11)
+            take_expect(head, value, len);
         return fine;
     case 10:
         if (!IS("Connection"))

@@ -293,6 +293,26 @@ Test(http1_head, expectations_are_known_or_not_and_ignored_from_1_0) {
     cr_expect(!head.expect_continue && !head.expect_unknown);
 }
 
+/* RFC 9110 5.6.1.2: empty elements of a list mean nothing. */
+Test(http1_head, expectations_are_a_list) {
+    static const struct {
+        const char *value;
+        int is_continue, is_unknown;
+    } cases[] = {{"", 0, 0},          {",", 0, 0},
+                 {" ,\t, ", 0, 0},    {"100-continue,", 1, 0},
+                 {", 100-continue", 1, 0}, {"100-continue, 100-continue", 1, 0},
+                 {"100-continue,x", 1, 1}, {"x,100-continue", 1, 1},
+                 {",x,", 0, 1},       {"100-continue x", 0, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        turbo__h1_head head;
+        char fields[64];
+        (void)snprintf(fields, sizeof fields, "Host: a\nExpect: %s\n", cases[i].value);
+        cr_assert_eq(fields_status(11, fields, &head), 0);
+        cr_expect_eq(head.expect_continue, cases[i].is_continue, "%s", cases[i].value);
+        cr_expect_eq(head.expect_unknown, cases[i].is_unknown, "%s", cases[i].value);
+    }
+}
+
 Test(http1_head, fields_of_the_same_length_as_ours_pass) {
     turbo__h1_head head;
     cr_expect_eq(fields_status(11, "Host: a\nHosx: ,\nExpecx: 1\nConnectiox: close\nContent-Lengtx: x\n"

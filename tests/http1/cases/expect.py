@@ -63,6 +63,10 @@ T.add("unknown-417", MAY, post("abc", "Expect: x-y", target="/echo"), NOT_TAKEN)
 T.add("unknown-and-known", MUST, post("abc", "Expect: 100-continue, x-y", target="/echo"), NOT_TAKEN +
       answers(R(200, body_is(b"abc"))))
 T.add("unknown-without-body", MUST, req("/json", "GET", "Expect: x-y"), NOT_TAKEN + answers(ECHO_OK))
+for name, value in (("empty-first", ", 100-continue"), ("empty-last", "100-continue ,"),
+                    ("repeated", "100-continue, 100-continue")):
+    T.add(f"list-{name}", MUST, [Send(head(LENGTH, f"Expect: {value}")), AwaitInterim(), Send(b"abc")],
+          answers(ECHOED), "9110 5.6.1.2", note="a list of no other expectation")
 T.add("longer-is-unknown", MUST, post("abc", "Expect: 100-continued", target="/echo"), NOT_TAKEN +
       answers(R(200, body_is(b"abc"), no_interim)))
 T.add("417-hides-no-request", MUST, [Send(req("/echo", "POST", "Expect: x-y", f"Content-Length: {len(SMUGGLED)}",
