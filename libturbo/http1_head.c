@@ -153,7 +153,8 @@ static void split_query(turbo__h1_head *head, uint32_t at, uint32_t len) {
     head->query = mark == NULL ? (turbo__span){at + len, 0} : (turbo__span){at + path_len + 1, len - path_len - 1};
 }
 
-/* http://authority/path?query (RFC 9112 3.2.2). */
+/* http://authority/path?query (RFC 9112 3.2.2). A request for an https resource that came over a connection without
+ * TLS has to be refused (RFC 9110 7.4): libturbo has no TLS, and nothing tells it of a gateway that it may trust. */
 static turbo__refusal absolute_form(turbo__h1_head *head) {
     const char *at = head->raw + head->target.at;
     uint32_t len = head->target.len;
@@ -165,6 +166,8 @@ static turbo__refusal absolute_form(turbo__h1_head *head) {
         stop++;
     if (!is_host(at + scheme, stop - scheme))
         return bad("malformed authority in the request target");
+    if (scheme == 8)
+        return (turbo__refusal){421, "https resource over a connection without TLS"};
     split_query(head, head->target.at + stop, len - stop);
     return fine;
 }

@@ -44,7 +44,7 @@ Test(http1_head, target_forms_are_taken_apart) {
         {"GET //a HTTP/1.1", "//a", "//a", NULL},
         {"GET http://a/b HTTP/1.1", "http://a/b", "/b", NULL},
         {"GET HTTP://a:80/b?c HTTP/1.1", "HTTP://a:80/b?c", "/b", "c"},
-        {"GET https://a HTTP/1.1", "https://a", "", NULL},
+        {"GET http://a HTTP/1.1", "http://a", "", NULL},
         {"GET http://a?c HTTP/1.1", "http://a?c", "", "c"},
         {"GET http://[::1]:8/ HTTP/1.1", "http://[::1]:8/", "/", NULL},
         {"OPTIONS * HTTP/1.1", "*", "*", NULL},
@@ -89,6 +89,14 @@ Test(http1_head, other_major_versions_are_505) {
     cr_expect_eq(line_status("GET / HTTP/2.0"), 505);
     cr_expect_eq(line_status("GET / HTTP/9.9"), 505);
     cr_expect_eq(line_status("PRI * HTTP/2.0"), 505);
+}
+
+/* RFC 9110 7.4: what is asked for as secured is not served without TLS. */
+Test(http1_head, https_targets_are_421) {
+    cr_expect_eq(line_status("GET https://a/b HTTP/1.1"), 421);
+    cr_expect_eq(line_status("GET HTTPS://a HTTP/1.0"), 421);
+    cr_expect_eq(line_status("GET https:///b HTTP/1.1"), 400);
+    cr_expect_eq(line_status("GET https://u@a/ HTTP/1.1"), 400);
 }
 
 Test(http1_head, versions_of_1_are_10_or_11) {

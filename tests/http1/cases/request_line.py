@@ -1,6 +1,6 @@
 """The request line: RFC 9112 3, 2.2, 2.3; RFC 9110 2.5, 9.1."""
 
-from model import (ECHO_OK, ERRORS, FOLLOW, FOLLOWED, MAY, MUST, OK, R, SHOULD, SMUGGLED, Topic, answers, post,
+from model import (ANY_4XX, ECHO_OK, ERRORS, FOLLOW, FOLLOWED, MAY, MUST, OK, R, SHOULD, SMUGGLED, Topic, answers, post,
                    refuses, req, saw)
 
 T = Topic("request-line", "9112 3")
@@ -28,8 +28,9 @@ T.add("absolute-form-empty-host", MUST, req("http:///json"), refuses(400, end="a
 T.add("absolute-form-userinfo", SHOULD, req("http://user:secret@h.test/json"), refuses(400, end="any"), "9110 4.2.4")
 T.add("absolute-form-bad-port", SHOULD, req("http://h.test:8o/json"), refuses(400, end="any"), "9112 3.2")
 T.add("absolute-form-bad-ipv6", SHOULD, req("http://[::1/json"), refuses(400, end="any"), "9112 3.2")
-T.add("absolute-form-https", MAY, req("https://h.test/json"), answers(R({200, 400, 403, 404, 421}), end="any"),
-      "9110 7.4")
+T.add("absolute-form-https", MUST, req("https://h.test/json"), refuses(*ANY_4XX, end="any"), "9110 7.4",
+      note="not over a connection without TLS, unless from a gateway that the server trusts")
+T.add("absolute-form-https-empty-host", MUST, req("https:///json"), refuses(*ANY_4XX, end="any"), "9110 4.2.2")
 T.add("absolute-form-pipelined", MUST, req("http://h.test/reflect?1") + FOLLOW,
       answers(R(200, saw(query="1")), FOLLOWED),
       "9112 3.2.2")
