@@ -38,7 +38,9 @@ struct turbo_response {
 };
 
 /** Whether a status never has a body (RFC 9110 6.4.1). */
-static inline int turbo__status_has_no_body(int32_t status) { return status < 200 || status == 204 || status == 304; }
+static inline int turbo__status_has_no_body(int32_t status) {
+    return status < 200 || status == 204 || status == 205 || status == 304;
+}
 
 /** Give the body back (not a lent one: that is the request's matter) and free the fields; the struct itself stays. */
 void turbo__response_clear(turbo_response *resp);

@@ -22,6 +22,8 @@ static uint8_t frame_of(const turbo_request *req) {
     const turbo_response *resp = req->resp;
     if (resp->status == 204)
         return TURBO__FRAME_NONE;
+    if (resp->status == 205) /* no content, and it says so (RFC 9110 15.3.6) */
+        return TURBO__FRAME_LENGTH;
     if (resp->has_length && (req->streamed || req->is_head || resp->status == 304))
         return TURBO__FRAME_LENGTH;
     if (resp->status == 304)
@@ -35,6 +37,14 @@ static uint8_t frame_of(const turbo_request *req) {
 
 static int sends_body(const turbo_request *req) {
     return !req->is_head && !turbo__status_has_no_body(req->resp->status);
+}
+
+/* What Content-Length says: of HEAD and 304, what GET would have sent. */
+static uint64_t length_of(const turbo_request *req) {
+    const turbo_response *resp = req->resp;
+    if (resp->status == 205)
+        return 0;
+    return resp->has_length && (req->streamed || !sends_body(req)) ? resp->length : resp->body_len;
 }
 
 /* Write a head, and up to `body` bytes behind it in the same block. @return 0; TURBO_ENOMEM. */
@@ -61,7 +71,7 @@ static turbo__h1_answer head_of(turbo__exchange *ex, turbo_request *req, uint8_t
     const turbo_response *resp = req->resp;
     turbo__h1_answer head = {.status = resp->status, .frame = frame, .version = req->version};
     head.keep_alive = keep_alive != 0;
-    head.length = resp->has_length && (req->streamed || !sends_body(req)) ? resp->length : resp->body_len;
+    head.length = length_of(req);
     head.date = resp->has_date ? NULL : turbo__date_text(&ex->io->date, uv_now(&ex->io->loop->uv));
     head.content_type = resp->content_type;
     head.fields = (turbo_str){resp->fields.data, resp->fields.len};

@@ -12,7 +12,7 @@ extern "C" {
 
 /*
  * Framing is the library's: Content-Length, Transfer-Encoding, Date and the Connection field follow from the answer
- * and the request. A body is never sent where HTTP forbids one (HEAD, 1xx, 204, 304).
+ * and the request. A body is never sent where HTTP forbids one (HEAD, 204, 205, 304).
  */
 
 /**

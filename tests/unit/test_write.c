@@ -78,6 +78,8 @@ Test(write, whole_answers_are_framed_by_method_status_and_version) {
         {ASK, 204, NULL, NULL, "body", " 204 ", "Content-Length", ""},
         {ASK, 304, NULL, NULL, "body", " 304 ", "Content-Length", ""},
         {ASK, 304, "Content-Length", "7", NULL, "\r\nContent-Length: 7\r\n", "Transfer-Encoding", ""},
+        {ASK, 205, NULL, NULL, "body", "\r\nContent-Length: 0\r\n", "Transfer-Encoding", ""},
+        {ASK, 205, "Content-Length", "7", NULL, "\r\nContent-Length: 0\r\n", "Content-Length: 7", ""},
         {old, 200, NULL, NULL, "body", "\r\nConnection: close\r\n", "keep-alive", "body"},
         {ASK, 200, "Connection", "close", "body", "\r\nConnection: close\r\n", "keep-alive", "body"},
         {ASK, 200, "Date", "then", NULL, "\r\nDate: then\r\n", "GMT", ""},
@@ -196,6 +198,23 @@ Test(write, streamed_answers_are_framed_by_length_chunks_or_the_end) {
         cr_expect_null(strstr(c.data, s->has_not), "case %zu: %s", i, c.data);
         end(&r, &c);
     }
+}
+
+Test(write, a_streamed_answer_without_content_lives_on_without_it) {
+    static const int32_t statuses[] = {204, 205, 304};
+    rig r;
+    client c;
+    start(&r, &c, 0);
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        stream(ask(&r, &c, ASK), response(statuses[i], NULL, NULL, "first"), "abc", "de");
+        cr_expect_eq(client_answer(&c), statuses[i]);
+        cr_expect_eq(c.body_len, 0);
+        cr_expect_eq(client_has(&c, "Content-Length: 0"), statuses[i] == 205);
+        cr_expect_not(client_has(&c, "Transfer-Encoding: chunked"));
+    }
+    stream(ask(&r, &c, ASK), response(200, NULL, NULL, NULL), "abc", NULL);
+    cr_expect_eq(client_answer(&c), 200);
+    end(&r, &c);
 }
 
 Test(write, a_connection_lives_on_behind_a_streamed_answer_that_was_whole) {
