@@ -28,8 +28,9 @@ static uint8_t frame_of(const turbo_request *req) {
         return TURBO__FRAME_LENGTH;
     if (resp->status == 304)
         return TURBO__FRAME_NONE;
+    /* A handler that leaves the body of HEAD away does not say how long that of GET is (RFC 9110 8.6). */
     if (!req->streamed)
-        return TURBO__FRAME_LENGTH;
+        return req->is_head && resp->body_len == 0 ? TURBO__FRAME_NONE : TURBO__FRAME_LENGTH;
     if (req->version >= 11)
         return TURBO__FRAME_CHUNKED;
     return req->is_head ? TURBO__FRAME_NONE : TURBO__FRAME_CLOSE;

@@ -44,7 +44,7 @@ TURBO_API void turbo_response_free(turbo_response *resp);
  *
  * Date replaces the library's own. Connection is taken only with the value "close", which ends the
  * connection after this answer. Content-Length is taken for a streamed answer of known length, and for an answer
- * without a body to HEAD or with status 304, where it names what GET would have sent.
+ * without a body to HEAD or with status 304, where it names what GET would have sent; without it they have none.
  *
  * @param resp   not NULL.
  * @param name   a token (RFC 9110 5.6.2), name_len bytes; copied.
