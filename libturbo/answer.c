@@ -104,9 +104,14 @@ int turbo_request_reply(turbo_request *req, int32_t status, const char *content_
     return 0;
 }
 
+/* The reason; of 505 also what would have been understood (RFC 9110 15.6.6). */
+static const char *explain(int32_t status) {
+    return status == 505 ? "HTTP Version Not Supported: HTTP/1.1 and HTTP/1.0 are" : turbo__status_text(status);
+}
+
 int turbo__answer_status(turbo_request *req, int32_t status) {
     static const char type[] = "text/plain; charset=utf-8";
-    const char *text = turbo__status_text(status);
+    const char *text = explain(status);
     char body[64];
     size_t len = strlen(text);
     int rc = turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED);

@@ -90,6 +90,9 @@ Test(answer, status_answers_say_their_reason) {
     cr_expect_eq(client_answer(&c), 503);
     cr_expect_str_eq(c.body, "Service Unavailable\n");
     cr_expect(client_has(&c, "Content-Type: text/plain; charset=utf-8"));
+    cr_expect_eq(turbo__answer_status(ask(&r, &c), 505), 0);
+    cr_expect_eq(client_answer(&c), 505);
+    cr_expect_str_eq(c.body, "HTTP Version Not Supported: HTTP/1.1 and HTTP/1.0 are\n");
     cr_expect_eq(turbo__answer_status(ask(&r, &c), 204), 0);
     cr_expect_eq(client_answer(&c), 204);
     cr_expect_eq(c.body_len, 0);

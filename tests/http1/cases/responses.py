@@ -107,6 +107,12 @@ T.add("version-to-1.0", SHOULD, req("/json", version="HTTP/1.0"),
 T.add("content-type", SHOULD, req("/json"), answers(R(200, has(lambda r: r.get("Content-Type"), "no Content-Type"))),
       "9110 8.3")
 T.add("404-with-explanation", SHOULD, req("/nosuch"), answers(R(404, has(lambda r: r.body, "no body"))), "9110 15.5")
+T.add("400-with-explanation", SHOULD, req("/json", host=None),
+      answers(R(400, has(lambda r: r.body, "no body")), end="any"), "9110 15.5")
+T.add("500-with-explanation", SHOULD, req("/fail"), answers(R(500, has(lambda r: r.body, "no body")), end="any"),
+      "9110 15.6")
+T.add("505-says-what-is-supported", SHOULD, req("/json", version="HTTP/2.0"),
+      answers(R(505, has(lambda r: b"1.1" in r.body, "no HTTP/1.1 in the body")), end="any"), "9110 15.6.6")
 
 
 def once(response: Response) -> Optional[str]:
