@@ -100,6 +100,25 @@ Test(write, whole_answers_are_framed_by_method_status_and_version) {
     }
 }
 
+/* RFC 9112 9.6: what came behind it gets no answer, whoever works on it already. */
+Test(write, an_answer_that_says_close_is_the_last) {
+    rig r;
+    client c;
+    start(&r, &c, 0);
+    client_send(&c, ASK ASK);
+    AWAIT(r.seen.count == 2);
+    cr_expect_eq(turbo_request_respond(r.seen.reqs[0], response(200, "Connection", "close", "last")), 0);
+    cr_expect_eq(client_answer(&c), 200);
+    cr_expect_str_eq(c.body, "last");
+    client_send(&c, ASK);
+    AWAIT(turbo_request_cancelled(r.seen.reqs[1]));
+    (void)turbo_request_reply(r.seen.reqs[1], 200, NULL, "too late", 8);
+    cr_expect_eq(client_answer(&c), 0);
+    cr_expect_not(c.reset);
+    cr_expect_eq(r.seen.count, 2);
+    end(&r, &c);
+}
+
 static void count_free(void *user) { atomic_fetch_add((atomic_int *)user, 1); }
 
 Test(write, bodies_around_the_limit_of_copying_arrive_whole_and_are_given_back_once) {
