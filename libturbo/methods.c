@@ -109,6 +109,11 @@ int turbo__methods_add(turbo__methods *methods, const char *name, uint64_t *out)
     return 0;
 }
 
+void turbo__methods_forget(turbo__methods *methods, size_t extra_count) {
+    while (methods->extra_count > extra_count)
+        turbo__free(methods->extra[--methods->extra_count].data);
+}
+
 uint64_t turbo__methods_find(const turbo__methods *methods, turbo_str name) {
     for (size_t i = 0; i < method_count(methods); i++) {
         turbo_str candidate = name_of(methods, i);

@@ -39,6 +39,9 @@ void turbo__methods_free(turbo__methods *methods);
  *  @return 0; TURBO_EINVAL when there are TURBO__METHODS_MAX; TURBO_ENOMEM. Thread: setup. */
 int turbo__methods_add(turbo__methods *methods, const char *name, uint64_t *out);
 
+/** Forget the methods added since there were extra_count; no text may name them. Thread: setup. */
+void turbo__methods_forget(turbo__methods *methods, size_t extra_count);
+
 /** The bit of a method. @return 0 when it is unknown. Thread: any. */
 uint64_t turbo__methods_find(const turbo__methods *methods, turbo_str name);
 

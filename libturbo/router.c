@@ -389,7 +389,8 @@ void turbo__router_free(turbo__router *router) {
 int turbo__router_add(turbo__router *router, const char *method, const char *pattern, struct turbo__route *route,
                       const turbo__pattern **out, char *err, size_t size) {
     uint64_t bit;
-    pattern_item *item;
+    pattern_item *item = NULL;
+    size_t methods = router->methods.extra_count;
     int rc = find_method(router, method, &bit, err, size);
     if (rc == 0 && (item = pattern_new(pattern)) == NULL)
         rc = TURBO_ENOMEM;
@@ -397,9 +398,11 @@ int turbo__router_add(turbo__router *router, const char *method, const char *pat
         (void)prune(&router->root);
         turbo__free(item);
     }
-    if (rc == TURBO_ENOMEM)
+    if (rc == TURBO_ENOMEM) /* the method may be in an Allow text, and stays known */
         return fail(rc, err, size, "pattern \"%.100s\": out of memory", pattern);
-    if (rc == 0)
+    if (rc < 0)
+        turbo__methods_forget(&router->methods, methods);
+    else
         *out = &item->pattern;
     return rc;
 }

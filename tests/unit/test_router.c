@@ -388,6 +388,19 @@ Test(router, methods_have_a_limit) {
     turbo__router_free(r);
 }
 
+Test(router, a_refused_registration_takes_no_method) {
+    turbo__router *r = ROUTER("GET /a");
+    char name[16];
+    for (int i = 0; i < 2 * TURBO__METHODS_MAX; i++) {
+        (void)snprintf(name, sizeof name, "M%d", i);
+        cr_assert_eq(add_to(r, name, "no pattern"), TURBO_EINVAL);
+    }
+    cr_expect_eq(add_to(r, "MORE", "/a"), 0, "%s", err);
+    EXPECT(r, "MORE", "/a", "MORE /a");
+    EXPECT(r, "M1", "/a", "501");
+    turbo__router_free(r);
+}
+
 Test(router, parameters_have_a_limit) {
     char pattern[200] = "", path[100] = "";
     turbo__router *r;
