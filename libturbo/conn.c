@@ -426,6 +426,10 @@ static void on_wheel_timer(uv_timer_t *timer) {
 
 static void arm_wheel(turbo__conn_group *group) {
     uint64_t next = turbo__wheel_next_ms(&group->wheel), now = uv_now(group->wheel_timer.loop);
+    if (group->wheel_armed_ms != 0 && turbo__list_empty(&group->conns)) { /* or it would wake an idle loop */
+        group->wheel_armed_ms = 0;
+        uv_timer_stop(&group->wheel_timer);
+    }
     /* Armed too early does no harm, and nearly every deadline moves later. */
     if (next == 0 || (group->wheel_armed_ms != 0 && group->wheel_armed_ms <= next))
         return;

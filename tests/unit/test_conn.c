@@ -428,6 +428,19 @@ Test(conn, while_an_answer_is_owed_there_is_no_deadline) {
     close_conn();
 }
 
+Test(conn, the_timer_goes_with_the_last_connection) {
+    open_conn();
+    send_text("GE"); /* arms the timer for the head's deadline */
+    settle();
+    cr_expect(uv_is_active((uv_handle_t *)&group.wheel_timer));
+    close(peer);
+    peer = -1;
+    settle();
+    cr_assert_null(conn);
+    cr_expect_not(uv_is_active((uv_handle_t *)&group.wheel_timer), "nobody is left to wake up for");
+    close_conn();
+}
+
 /* -- memory -- */
 
 Test(conn, group_without_memory) {
