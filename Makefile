@@ -6,12 +6,13 @@ DESTDIR =
 PYTHON = python3
 JOBS = 2
 
-.PHONY: help deps build build-all run run-c test coverage bench bench-instructions docs install clean
+.PHONY: help deps build build-all run run-c test soak coverage bench bench-instructions docs install clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
 	@echo "make run-c     the same with native handlers"
 	@echo "make test      install what is missing, run every test"
+	@echo "make soak      both demos for a minute each: memory, descriptors, idle (SOAK_SECONDS, SOAK_CONNECTIONS)"
 	@echo "make coverage  line coverage of libturbo/ by its tests, a file a line"
 	@echo "make deps      install what is missing, nothing else"
 	@echo "make build     build the library and the examples into build/"
@@ -45,6 +46,12 @@ run: build
 test:
 	@sh scripts/deps.sh build test
 	@bash scripts/test.sh
+
+soak: build-all
+	@sh scripts/deps.sh soak
+	@sh scripts/build.sh asan -DTURBO_TESTS=ON
+	@sh scripts/venv.sh
+	@$(PYTHON) tests/soak/soak.py
 
 coverage: build-all
 	@sh scripts/venv.sh test

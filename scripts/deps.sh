@@ -1,9 +1,10 @@
 #!/bin/sh
-# Install what is missing. usage: deps.sh build|test|bench ...
+# Install what is missing. usage: deps.sh build|test|bench|soak ...
 set -eu
 build="gcc g++ cmake ninja-build pkg-config libuv1-dev libmimalloc-dev node-llhttp python3 python3-venv python3-dev"
 test="libcriterion-dev clang curl"
 bench="wrk apache2-utils nginx-light valgrind strace"
+soak="strace"
 
 wanted=""
 for set in "$@"; do
@@ -11,6 +12,7 @@ for set in "$@"; do
     build) wanted="$wanted $build" ;;
     test) wanted="$wanted $test" ;;
     bench) wanted="$wanted $bench" ;;
+    soak) wanted="$wanted $soak" ;;
     *) echo "deps.sh: unknown set $set" >&2; exit 2 ;;
   esac
 done

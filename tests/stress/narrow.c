@@ -7,9 +7,9 @@
 
 #include "stress.h"
 
-#define REQUESTS 150000
+#define REQUESTS 90000
 #define AHEAD_MAX 32
-#define STREAM_BYTES ((uint64_t)24 << 20)
+#define STREAM_BYTES ((uint64_t)12 << 20)
 #define PART_BYTES 700
 #define PERIOD 251 /* of the streamed bytes */
 
