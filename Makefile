@@ -5,8 +5,9 @@ PREFIX = /usr/local
 DESTDIR =
 PYTHON = python3
 JOBS = 2
+FUZZ_SECONDS = 60
 
-.PHONY: help deps build build-all run run-c test soak coverage bench bench-instructions docs install clean
+.PHONY: help deps build build-all run run-c test soak coverage fuzz bench bench-instructions docs install clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
@@ -14,6 +15,7 @@ help:
 	@echo "make test      install what is missing, run every test"
 	@echo "make soak      both demos for a minute each: memory, descriptors, idle (SOAK_SECONDS, SOAK_CONNECTIONS)"
 	@echo "make coverage  line coverage of libturbo/ by its tests, a file a line"
+	@echo "make fuzz      run each fuzz target for FUZZ_SECONDS (60), two at a time; ends with 1 when one finds something"
 	@echo "make deps      install what is missing, nothing else"
 	@echo "make build     build the library and the examples into build/"
 	@echo "make bench     measure the demos beside other servers (5 minutes; BENCH_ROUNDS=15 for figures to keep)"
@@ -56,6 +58,10 @@ soak: build-all
 coverage: build-all
 	@sh scripts/venv.sh test
 	@sh scripts/coverage.sh
+
+fuzz:
+	@sh scripts/deps.sh build test fuzz
+	@sh scripts/fuzz.sh run $(FUZZ_SECONDS)
 
 bench: build-all
 	@sh scripts/deps.sh bench

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Install what is missing. usage: deps.sh build|test|bench|soak ...
+# Install what is missing. usage: deps.sh build|test|fuzz|bench|soak ...
 set -eu
 build="gcc g++ cmake ninja-build pkg-config libuv1-dev libmimalloc-dev node-llhttp python3 python3-venv python3-dev"
 test="libcriterion-dev clang curl"
+fuzz="clang libclang-rt-dev llvm"
 bench="wrk apache2-utils nginx-light valgrind strace"
 soak="strace"
 
@@ -11,6 +12,7 @@ for set in "$@"; do
   case $set in
     build) wanted="$wanted $build" ;;
     test) wanted="$wanted $test" ;;
+    fuzz) wanted="$wanted $fuzz" ;;
     bench) wanted="$wanted $bench" ;;
     soak) wanted="$wanted $soak" ;;
     *) echo "deps.sh: unknown set $set" >&2; exit 2 ;;

@@ -134,22 +134,35 @@ static void check_used(h1_log *log, int rc, size_t used, size_t len) {
         h1_log_printf(log, "(%d, but %zu of %zu bytes used)\n", rc, used, len);
 }
 
+/* @return whether the parser stopped, and is to be fed the rest. */
+static int feed_once(h1_log *log, turbo__h1_parser *parser, const char *data, size_t len, size_t *used) {
+    *used = len + 1;
+    int rc = turbo__h1_feed(parser, log, data, len, used);
+    check_used(log, rc, *used, len);
+    if (rc == TURBO__H1_ERROR) {
+        end_line(log);
+        h1_log_printf(log, "error %d\n", turbo__h1_status(parser));
+        log->ended = 1;
+    }
+    return rc == TURBO__H1_STOPPED && !log->ended && *used <= len;
+}
+
 void h1_log_feed(h1_log *log, turbo__h1_parser *parser, const char *data, size_t len) {
-    size_t at = 0;
-    int rc = TURBO__H1_STOPPED;
-    while (!log->ended && (at < len || rc == TURBO__H1_STOPPED)) {
+    size_t at = 0, used;
+    int more = !log->ended;
+    while (more) {
         guard copy = guard_copy(data + at, len - at);
-        size_t used = len + 1;
-        rc = turbo__h1_feed(parser, log, copy.data, copy.len, &used);
-        check_used(log, rc, used, copy.len);
+        more = feed_once(log, parser, copy.data, copy.len, &used);
         guard_free(&copy);
-        if (rc == TURBO__H1_ERROR) {
-            end_line(log);
-            h1_log_printf(log, "error %d\n", turbo__h1_status(parser));
-            log->ended = 1;
-        }
-        if (rc == TURBO__H1_MORE)
-            break;
+        at += used;
+    }
+}
+
+void h1_log_feed_in_place(h1_log *log, turbo__h1_parser *parser, const char *data, size_t len) {
+    size_t at = 0, used;
+    int more = !log->ended;
+    while (more) {
+        more = feed_once(log, parser, data + at, len - at, &used);
         at += used;
     }
 }

@@ -40,6 +40,9 @@ void h1_log_free(h1_log *log);
 /** Feed len bytes, each piece from a copy that ends at an unmapped page. */
 void h1_log_feed(h1_log *log, turbo__h1_parser *parser, const char *data, size_t len);
 
+/** The same without copies: the caller sees to it that a read behind the bytes is noticed. */
+void h1_log_feed_in_place(h1_log *log, turbo__h1_parser *parser, const char *data, size_t len);
+
 /** No more bytes: write "more" when that cuts a message. */
 void h1_log_finish(h1_log *log, const turbo__h1_parser *parser);
 
