@@ -135,7 +135,10 @@ static void stop_shard(void *self, turbo_shard *shard) {
     atomic_fetch_add(&ended, 1);
 }
 
-/* -- servers: h lives as long as the program, since nobody tells when a released server has gone -- */
+/* -- servers -- */
+
+/* As long as the program: nobody tells when a server that was released is done with its host. */
+static host **hosts;
 
 static host *new_host(chance *c, int lending) {
     static const char *const settings[] = {"unsent_max_bytes", "4096", "drain_timeout_ms", "300", "queue_max", "64",
@@ -287,7 +290,7 @@ static void start_and_end(host *h, chance *c, uint64_t way) {
 
 /* -- the storm -- */
 
-static void run_server(host **hosts, uint64_t i, chance *c) {
+static void run_server(uint64_t i, chance *c) {
     uint64_t way = chance_below(c, COUNT_OF(ends) + 2);
     /* A host that is waited for says when lent bodies are free; those of a released server are with the others'. */
     hosts[i] = new_host(c, way < COUNT_OF(ends) && ends[way] != end_by_release);
@@ -303,16 +306,16 @@ static void run_server(host **hosts, uint64_t i, chance *c) {
 
 static void run_storm(uint64_t count) {
     static client_thread clients[CLIENTS];
-    host **hosts = calloc(count, sizeof *hosts);
     chance c = chance_of(CLIENTS);
     uint64_t right = 0, refused = 0, resets = 0, sent = 0;
+    hosts = calloc(count, sizeof *hosts);
     CHECK(hosts != NULL);
     for (unsigned i = 0; i < CLIENTS; i++) {
         clients[i] = (client_thread){.index = i, .chance = chance_of(i)};
         clients[i].thread = stress_thread(run_client, &clients[i]);
     }
     for (uint64_t i = 0; i < count; i++)
-        run_server(hosts, i, &c);
+        run_server(i, &c);
     atomic_store(&clients_end, 1);
     for (unsigned i = 0; i < CLIENTS; i++) {
         stress_join(clients[i].thread);
@@ -321,11 +324,8 @@ static void run_storm(uint64_t count) {
         refused += clients[i].refused;
         resets += clients[i].resets;
     }
-    for (uint64_t i = 0; i < count; i++) {
+    for (uint64_t i = 0; i < count; i++)
         host_join(hosts[i]);
-        free(hosts[i]);
-    }
-    free(hosts);
     stress_report("%llu servers; %llu requests sent, %llu answered, %llu refused, %llu connections reset",
                   (unsigned long long)count, (unsigned long long)sent, (unsigned long long)right,
                   (unsigned long long)refused, (unsigned long long)resets);
