@@ -98,7 +98,7 @@ TURBO_API int turbo_response_body_static(turbo_response *resp, const void *data,
  * @return 0.
  *
  * Owns: the library, until it calls free_fn.
- * Thread: one.   Blocks: no.   Reenter: free_fn must not call the library.
+ * Thread: one.   Blocks: no.   Reenter: free_fn may call turbo_request_release(), and nothing else of the library.
  * Since: 0.1
  */
 TURBO_API int turbo_response_body_ref(turbo_response *resp, const void *data, size_t len, turbo_free_fn free_fn,
