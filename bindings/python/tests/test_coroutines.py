@@ -346,10 +346,11 @@ def test_many_shards_run_handlers_in_threads_of_their_own(serve: Serve, loop_nam
 
 
 def test_background_tasks_of_a_handler_go_on_after_its_answer(run: Any) -> None:
-    done = threading.Event()
+    answered, done = threading.Event(), threading.Event()
 
     async def background() -> None:
-        await asyncio.sleep(0.05)
+        while not answered.is_set():
+            await asyncio.sleep(0.001)
         done.set()
 
     keep: List[Any] = []
@@ -359,6 +360,7 @@ def test_background_tasks_of_a_handler_go_on_after_its_answer(run: Any) -> None:
         return b""
 
     assert run(handler).get("/").status == 200 and not done.is_set()
+    answered.set()
     assert done.wait(5)
 
 
