@@ -38,6 +38,11 @@ static int on_body(void *user, const char *data, size_t len) {
     return conn->group->events->body(conn, data, len);
 }
 
+static int on_trailer(void *user, turbo_str name, turbo_str value) {
+    turbo__conn *conn = user;
+    return conn->group->events->trailer(conn, name, value);
+}
+
 static int at_cap(const turbo__conn *conn) {
     return conn->owed >= conn->group->settings->pipeline_max || !turbo__conn_has_room(conn);
 }
@@ -51,7 +56,7 @@ static int on_end(void *user) {
     return stop || conn->finishing || conn->paused;
 }
 
-static const turbo__h1_events parser_events = {on_begin, on_head, on_body, on_end};
+static const turbo__h1_events parser_events = {on_begin, on_head, on_body, on_trailer, on_end};
 
 /* -- parsers and unparsed bytes -- */
 

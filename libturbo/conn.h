@@ -17,13 +17,14 @@ typedef struct turbo__conn turbo__conn;
 
 /*
  * What a connection reports to the layer above, on its loop. None of them may free the connection; it goes by itself
- * after `gone`. head, body and end return 0, or 1 when nothing behind this point may be parsed any more (the layer
+ * after `gone`. head, body, trailer and end return 0, or 1 when nothing behind this point may be parsed any more (the layer
  * above has called turbo__conn_finish()).
  */
 typedef struct turbo__conn_events {
     void (*begin)(turbo__conn *conn);                             /* first byte of a message                */
     int (*head)(turbo__conn *conn, const turbo__h1_head *head);
     int (*body)(turbo__conn *conn, const char *data, size_t len);
+    int (*trailer)(turbo__conn *conn, turbo_str name, turbo_str value);
     int (*end)(turbo__conn *conn);
     /* The message being read is malformed, or too slow: owe this status for it. The connection is finishing. */
     void (*error)(turbo__conn *conn, int status, const char *reason);

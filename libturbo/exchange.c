@@ -234,6 +234,13 @@ static int discard_body(turbo__exchange *ex, turbo_request *req, size_t len) {
     return 1;
 }
 
+static int no_memory(turbo__exchange *ex, turbo_request *req) {
+    req->end = TURBO__END_SHED;
+    add_line(req, "Retry-After", "1");
+    answer_now(ex, req, 503);
+    return 1;
+}
+
 static int on_body(turbo__conn *conn, const char *data, size_t len) {
     turbo__exchange *ex = of(conn);
     turbo_request *req = ex->current;
@@ -247,10 +254,15 @@ static int on_body(turbo__conn *conn, const char *data, size_t len) {
         answer_now(ex, req, 413);
         return 1;
     }
-    req->end = TURBO__END_SHED;
-    add_line(req, "Retry-After", "1");
-    answer_now(ex, req, 503);
-    return 1;
+    return no_memory(ex, req);
+}
+
+static int on_trailer(turbo__conn *conn, turbo_str name, turbo_str value) {
+    turbo__exchange *ex = of(conn);
+    turbo_request *req = ex->current;
+    if (req->refusal != 0 || turbo__request_trailer_add(req, name, value) == 0)
+        return 0;
+    return no_memory(ex, req);
 }
 
 static void dispatch(turbo__exchange *ex, turbo_request *req) {
@@ -330,7 +342,7 @@ static void on_gone(turbo__conn *conn) {
     drop_rest(ex);
 }
 
-const turbo__conn_events turbo__exchange_events = {on_begin, on_head,      on_body, on_end,
+const turbo__conn_events turbo__exchange_events = {on_begin, on_head,      on_body, on_trailer, on_end,
                                                    on_error, on_truncated, on_room, on_gone};
 
 int turbo__exchange_open(struct turbo__io *io, int fd, const turbo__peer *peer) {

@@ -56,8 +56,7 @@ static int take_quoted(const turbo__chunked *c, char byte) {
     return byte == '"' ? EXTENSION : byte == '\\' ? QUOTED_PAIR : QUOTED;
 }
 
-static int take_trailer_start(turbo__chunked *c, char byte) {
-    c->has_colon = 0;
+static int take_trailer_start(char byte) {
     if (byte == '\r')
         return END_LF;
     return turbo__is_token(&byte, 1) ? TRAILER_NAME : -1;
@@ -86,7 +85,7 @@ static int step(turbo__chunked *c, char byte) {
         c->digits = 0;
         return byte == '\n' ? SIZE : -1;
     case TRAILER_START:
-        return take_trailer_start(c, byte);
+        return take_trailer_start(byte);
     case TRAILER_NAME:
         return byte == ':' ? TRAILER_VALUE : turbo__is_token(&byte, 1) ? TRAILER_NAME : -1;
     case TRAILER_VALUE:
@@ -120,6 +119,7 @@ int turbo__chunked_next(turbo__chunked *c, const char *bytes, size_t len, size_t
             *used = i + *data_len;
             return rc;
         }
+        uint8_t before = c->state;
         int next = step(c, bytes[i]);
         *used = i + 1;
         if (next < 0)
@@ -129,7 +129,13 @@ int turbo__chunked_next(turbo__chunked *c, const char *bytes, size_t len, size_t
             return TURBO__CHUNKED_END;
         if (is_overhead(c->state) && ++c->overhead > c->max)
             return TURBO__CHUNKED_TOO_LARGE;
+        if (before == SIZE_LF)
+            return TURBO__CHUNKED_SIZE;
+        if (before == TRAILER_LF)
+            return TURBO__CHUNKED_TRAILER;
     }
     *used = len;
     return TURBO__CHUNKED_MORE;
 }
+
+int turbo__chunked_in_trailers(const turbo__chunked *c) { return c->state >= TRAILER_START; }

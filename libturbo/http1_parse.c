@@ -3,7 +3,7 @@
  * A head is parsed when it is there whole: in place when one read brought it, from a carry buffer when several did.
  * So events never depend on how the bytes were cut. Lines are looked at as they come, though, so that what can never
  * become a request is refused at once. llhttp parses the head; http1_head.c judges it; http1_chunked.c takes the
- * transfer coding off. */
+ * transfer coding off; http1_trailer.c says which trailer fields may be told. */
 #include "http1_parse.h"
 
 #include <llhttp.h>
@@ -12,6 +12,7 @@
 #include "buf.h"
 #include "http1_chunked.h"
 #include "http1_head.h"
+#include "http1_trailer.h"
 #include "mem.h"
 #include "turbo/error.h"
 
@@ -34,7 +35,7 @@ struct turbo__h1_parser {
     const char *raw; /* of the head that llhttp is parsing */
     int field_error; /* TURBO_E* of a callback             */
     /* The head being gathered. */
-    turbo__buf carry; /* empty while the head lies in the caller's bytes          */
+    turbo__buf carry; /* empty while the head, or a trailer line, lies in the caller's bytes */
     size_t scanned;   /* bytes of the head whose lines were looked at             */
     size_t line_at;   /* where the line begins that is not complete               */
     size_t first_len; /* of the request line, without CRLF; 0: not complete       */
@@ -42,6 +43,7 @@ struct turbo__h1_parser {
     /* The body being read. */
     uint64_t left;
     turbo__chunked chunked;
+    size_t trailer_count; /* lines, also of fields that are dropped */
 };
 
 /* -- llhttp: where the fields lie -- */
@@ -222,6 +224,7 @@ static int take_head(turbo__h1_parser *p, void *user, const char *raw, size_t le
         return refuse(p, no.status, no.reason);
     p->left = head->content_length;
     p->state = head->chunked ? BODY_CHUNKED : BODY_LENGTH;
+    p->trailer_count = 0;
     if (head->chunked)
         turbo__chunked_begin(&p->chunked, p->limits.head_max);
     int stop = p->events->on_head(user, head);
@@ -389,12 +392,39 @@ static int body_length(turbo__h1_parser *p, void *user, const char *data, size_t
     return p->left == 0 ? end_message(p, user) : TURBO__H1_MORE;
 }
 
+/* The carry buffer, which no head needs now, gathers a line that is not whole in the caller's bytes. The decoder's
+ * limit bounds it. */
+static int keep_line(turbo__h1_parser *p, const char *bytes, size_t len) {
+    return turbo__buf_append(&p->carry, bytes, len) < 0 ? refuse(p, 503, "out of memory") : TURBO__H1_MORE;
+}
+
+static int take_trailer(turbo__h1_parser *p, void *user, const char *line, size_t len) {
+    turbo_str name, value;
+    if (p->trailer_count++ == p->limits.fields_max)
+        return refuse(p, 431, "too many trailer fields");
+    if (p->carry.len > 0) {
+        if (keep_line(p, line, len) != TURBO__H1_MORE)
+            return TURBO__H1_ERROR;
+        line = p->carry.data;
+        len = p->carry.len;
+    }
+    turbo__h1_trailer_split(line, len, &name, &value);
+    int stop = !turbo__h1_trailer_is_forbidden(name) && p->events->on_trailer(user, name, value) != 0;
+    turbo__buf_clear(&p->carry);
+    return stop ? TURBO__H1_STOPPED : TURBO__H1_MORE;
+}
+
 static int body_chunked(turbo__h1_parser *p, void *user, const char *bytes, size_t len, size_t *used) {
     const char *data;
     size_t data_len;
+    int in_trailers = turbo__chunked_in_trailers(&p->chunked);
     switch (turbo__chunked_next(&p->chunked, bytes, len, used, &data, &data_len)) {
     case TURBO__CHUNKED_MORE:
+        return in_trailers ? keep_line(p, bytes, len) : TURBO__H1_MORE;
+    case TURBO__CHUNKED_SIZE:
         return TURBO__H1_MORE;
+    case TURBO__CHUNKED_TRAILER:
+        return take_trailer(p, user, bytes, *used);
     case TURBO__CHUNKED_DATA:
         return p->events->on_body(user, data, data_len) != 0 ? TURBO__H1_STOPPED : TURBO__H1_MORE;
     case TURBO__CHUNKED_END:

@@ -29,19 +29,20 @@ typedef struct turbo__h1_head {
 } turbo__h1_head;
 
 /*
- * Where events go. on_head, on_body and on_end return 0 to go on, or 1 to stop there: turbo__h1_feed() then returns
+ * Where events go. All but on_begin return 0 to go on, or 1 to stop there: turbo__h1_feed() then returns
  * TURBO__H1_STOPPED and has used the bytes up to that point (on_body: the data of the call included).
  */
 typedef struct turbo__h1_events {
     void (*on_begin)(void *user);                                  /* the first byte of a message was seen (not CRLF before it) */
     int (*on_head)(void *user, const turbo__h1_head *head);
     int (*on_body)(void *user, const char *data, size_t len);      /* transfer coding taken off; len > 0 */
+    int (*on_trailer)(void *user, turbo_str name, turbo_str value); /* one that is not forbidden: http1_trailer.h */
     int (*on_end)(void *user);                                     /* message complete                   */
 } turbo__h1_events;
 
 typedef struct turbo__h1_limits {
     size_t head_max;   /* bytes of request line and fields; also of chunk extensions and trailers of one message */
-    size_t fields_max;
+    size_t fields_max; /* of a head; also of a trailer section */
     size_t target_max;
 } turbo__h1_limits;
 

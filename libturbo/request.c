@@ -13,6 +13,7 @@
 
 #define SPARE_BYTES 256           /* room for a small answer in the block                */
 #define BODY_STEP_BYTES 65536     /* bodies are charged to body_memory_max in this step  */
+#define TRAILERS_AT_FIRST 4
 
 static size_t aligned(size_t n) { return (n + 15) & ~(size_t)15; }
 
@@ -98,6 +99,14 @@ static void free_parts(turbo__part *part) {
     }
 }
 
+static void free_trailers(turbo__trailers *trailers) {
+    if (trailers == NULL)
+        return;
+    turbo__buf_free(&trailers->raw);
+    turbo__free(trailers->fields);
+    turbo__free(trailers);
+}
+
 static void destroy(turbo_request *req) {
     struct turbo__io *io = req->io;
     turbo_server *server = req->server;
@@ -109,6 +118,7 @@ static void destroy(turbo_request *req) {
         atomic_fetch_sub_explicit(&server->body_memory, req->body_charged, memory_order_relaxed);
     if (req->owns_body)
         turbo__free(req->body);
+    free_trailers(req->trailers);
     int detached = req->done != NULL;
     turbo__free(req);
     if (io != NULL)
@@ -179,6 +189,39 @@ int turbo__request_body_append(turbo_request *req, const char *data, size_t len,
         return rc;
     memcpy(req->body + req->body_len, data, len);
     req->body_len = need;
+    return 0;
+}
+
+/* -- trailers -- */
+
+static turbo__trailers *trailers_of(turbo_request *req) {
+    if (req->trailers == NULL && (req->trailers = turbo__calloc(1, sizeof *req->trailers)) != NULL)
+        turbo__buf_init(&req->trailers->raw, UINT32_MAX);
+    return req->trailers;
+}
+
+static int reserve_trailer(turbo__trailers *trailers) {
+    if (trailers->count < trailers->cap)
+        return 0;
+    uint32_t cap = trailers->cap == 0 ? TRAILERS_AT_FIRST : trailers->cap * 2;
+    turbo__field *fields = turbo__realloc(trailers->fields, cap * sizeof *fields);
+    if (fields == NULL)
+        return TURBO_ENOMEM;
+    trailers->fields = fields;
+    trailers->cap = cap;
+    return 0;
+}
+
+int turbo__request_trailer_add(turbo_request *req, turbo_str name, turbo_str value) {
+    turbo__trailers *trailers = trailers_of(req);
+    if (trailers == NULL || reserve_trailer(trailers) < 0 ||
+        turbo__buf_reserve(&trailers->raw, name.len + value.len) < 0)
+        return TURBO_ENOMEM;
+    uint32_t at = (uint32_t)trailers->raw.len;
+    (void)turbo__buf_append(&trailers->raw, name.data, name.len); /* there is room */
+    (void)turbo__buf_append(&trailers->raw, value.data, value.len);
+    trailers->fields[trailers->count++] =
+        (turbo__field){{at, (uint32_t)name.len}, {at + (uint32_t)name.len, (uint32_t)value.len}};
     return 0;
 }
 
@@ -373,6 +416,33 @@ int turbo_request_field_at(const turbo_request *req, size_t index, turbo_str *na
 turbo_str turbo_request_field(const turbo_request *req, const char *name) {
     size_t i = turbo__fields_find(req->raw, req->fields, req->field_count, 0, name, strlen(name));
     return i == req->field_count ? (turbo_str){NULL, 0} : turbo__request_span(req, req->fields[i].value);
+}
+
+static turbo_str trailer_span(const turbo_request *req, turbo__span span) {
+    return (turbo_str){req->trailers->raw.data + span.at, span.len};
+}
+
+size_t turbo_request_trailer_count(const turbo_request *req) {
+    return req->trailers == NULL ? 0 : req->trailers->count;
+}
+
+int turbo_request_trailer_at(const turbo_request *req, size_t index, turbo_str *name, turbo_str *value) {
+    if (index >= turbo_request_trailer_count(req))
+        return TURBO_ENOENT;
+    if (name != NULL)
+        *name = trailer_span(req, req->trailers->fields[index].name);
+    if (value != NULL)
+        *value = trailer_span(req, req->trailers->fields[index].value);
+    return 0;
+}
+
+turbo_str turbo_request_trailer(const turbo_request *req, const char *name) {
+    size_t count = turbo_request_trailer_count(req);
+    if (count == 0)
+        return (turbo_str){NULL, 0};
+    const turbo__trailers *trailers = req->trailers;
+    size_t i = turbo__fields_find(trailers->raw.data, trailers->fields, count, 0, name, strlen(name));
+    return i == count ? (turbo_str){NULL, 0} : trailer_span(req, trailers->fields[i].value);
 }
 
 turbo_str turbo_request_body(const turbo_request *req) { return (turbo_str){req->body, req->body_len}; }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "buf.h"
 #include "fields.h"
 #include "http1_parse.h"
 #include "mailbox.h"
@@ -30,6 +31,13 @@ typedef struct turbo__part {
     size_t len;
     char data[];
 } turbo__part;
+
+/* Trailer fields: few requests have any. */
+typedef struct turbo__trailers {
+    turbo__buf raw; /* names and values */
+    turbo__field *fields;
+    uint32_t count, cap;
+} turbo__trailers;
 
 /* The client's address, packed. */
 typedef struct turbo__peer {
@@ -100,6 +108,7 @@ struct turbo_request {
     uint64_t body_length; /* Content-Length                            */
     uint64_t body_charged; /* counted in the server's body memory      */
     uint64_t queued_ns;   /* when it was given to its shard            */
+    turbo__trailers *trailers; /* NULL: none                           */
 
     /* The answer. */
     turbo_response *resp;       /* own, or one that respond() took     */
@@ -133,6 +142,9 @@ int32_t turbo__request_route(turbo_request *req, const turbo__router *router, tu
 /** Append to the body, at most max bytes in all. @return 0; TURBO_ETOOBIG; TURBO_ENOMEM; TURBO_EAGAIN when the
  *  server's memory for bodies is used up. */
 int turbo__request_body_append(turbo_request *req, const char *data, size_t len, uint64_t max);
+
+/** Append a trailer field. The parser bounds how many there are, and their bytes. @return 0; TURBO_ENOMEM. */
+int turbo__request_trailer_add(turbo_request *req, turbo_str name, turbo_str value);
 
 /** Become the one who answers. @return 0; TURBO_ESTATE. */
 int turbo__request_claim(turbo_request *req, unsigned from, unsigned to);

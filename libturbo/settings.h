@@ -26,7 +26,7 @@
     X(unsent_max_bytes, UINT, "bytes", "", 1024, 1073741824, 262144,                                                   \
       "Answer bytes that wait for one client; then its next requests, and streamed answers, wait")                    \
     X(head_max_bytes, UINT, "bytes", "", 256, 16777216, 65536, "Request line and header fields together; above it 431") \
-    X(fields_max, UINT, "fields", "", 1, 10000, 100, "Header fields of a request; above it 431")                      \
+    X(fields_max, UINT, "fields", "", 1, 10000, 100, "Header fields of a request, and trailer fields; above it 431")   \
     X(target_max_bytes, UINT, "bytes", "", 1, 1048576, 8192, "Request target; above it 414")                           \
     X(body_max_bytes, UINT, "bytes", "", 0, 1099511627776, 1048576, "Request body, unless the route says more; above it 413") \
     X(body_memory_max_bytes, UINT, "bytes", "", 0, 1099511627776, 268435456,                                           \

@@ -264,6 +264,50 @@ TURBO_API int turbo_request_field_at(const turbo_request *req, size_t index, tur
 TURBO_API turbo_str turbo_request_field(const turbo_request *req, const char *name);
 
 /**
+ * How many trailer fields came behind a chunked body (RFC 9110 6.5), repeated ones each counted.
+ *
+ * They are never merged into the header fields. Fields that concern framing, routing, the connection, request
+ * modifiers, authentication, content format or response control may not be trailer fields: they are dropped
+ * (docs/http1.md lists them).
+ *
+ * @param req  not NULL.
+ * @return the number; 0 for a request that was not chunked.
+ *
+ * Owns: nothing.
+ * Thread: any.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API size_t turbo_request_trailer_count(const turbo_request *req);
+
+/**
+ * A trailer field by its place: names as sent, values without the white space around them.
+ *
+ * @param req    not NULL.
+ * @param index  0 .. turbo_request_trailer_count() - 1.
+ * @param name   receives the name; may be NULL.
+ * @param value  receives the value; may be NULL.
+ * @return 0; TURBO_ENOENT when index is out of range.
+ *
+ * Owns: the request keeps the bytes.
+ * Thread: any.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API int turbo_request_trailer_at(const turbo_request *req, size_t index, turbo_str *name, turbo_str *value);
+
+/**
+ * The value of the first trailer field of a name; names are compared without regard to case (RFC 9110 5.1).
+ *
+ * @param req   not NULL.
+ * @param name  ended by NUL; not NULL.
+ * @return the bytes; data is NULL when there is no such field.
+ *
+ * Owns: the request keeps the bytes.
+ * Thread: any.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API turbo_str turbo_request_trailer(const turbo_request *req, const char *name);
+
+/**
  * The body, whole: transfer coding taken off, at most the route's body_max_bytes.
  *
  * @param req  not NULL.

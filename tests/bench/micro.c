@@ -83,6 +83,11 @@ static int on_body(void *user, const char *data, size_t len) {
     return 0;
 }
 
+static int on_trailer(void *user, turbo_str name, turbo_str value) {
+    (void)user, (void)name, (void)value;
+    return 0;
+}
+
 static int on_end(void *user) {
     (void)user;
     return 0;
@@ -91,7 +96,7 @@ static int on_end(void *user) {
 static void on_begin(void *user) { (void)user; }
 
 static void run_parse(void *with, size_t count) {
-    static const turbo__h1_events events = {on_begin, on_head, on_body, on_end};
+    static const turbo__h1_events events = {on_begin, on_head, on_body, on_trailer, on_end};
     static const turbo__h1_limits limits = {65536, 100, 8192};
     const parse_input *in = with;
     turbo__h1_parser *parser;

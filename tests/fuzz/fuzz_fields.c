@@ -113,12 +113,17 @@ static int on_body(void *user, const char *data, size_t len) {
     return 1;
 }
 
+static int on_trailer(void *user, turbo_str name, turbo_str value) {
+    (void)user, (void)name, (void)value;
+    return 1;
+}
+
 static int on_end(void *user) {
     (void)user;
     return 1;
 }
 
-static const turbo__h1_events events = {on_begin, on_head, on_body, on_end};
+static const turbo__h1_events events = {on_begin, on_head, on_body, on_trailer, on_end};
 
 /* before + bytes + after, in a block of that size. */
 static text join(const char *before, text t, const char *after) {
@@ -357,7 +362,8 @@ typedef struct decoded {
     char *data;
     size_t len;
     size_t used;   /* of the coded bytes: up to the byte that decided, included */
-    int rc;        /* TURBO__CHUNKED_*, never DATA */
+    int rc;        /* MORE, END, BAD or TOO_LARGE */
+    int trailers;  /* lines */
 } decoded;
 
 /* The reference reads byte by byte with a position; each reader returns 0, or what ends it all. */
@@ -457,6 +463,7 @@ static int read_trailer_line(reader *r) {
     }
     if ((rc = expect(r, '\r', 1)) == GO_ON)
         rc = expect(r, '\n', 1);
+    r->out->trailers += rc == GO_ON;
     return rc;
 }
 
@@ -489,7 +496,7 @@ static int read_chunk(reader *r) {
 }
 
 static decoded reference(text t, size_t max) {
-    decoded out = {malloc(t.len + 1), 0, 0, 0};
+    decoded out = {malloc(t.len + 1), 0, 0, 0, 0};
     reader r = {t, 0, 0, max, &out};
     int rc;
     MUST(out.data != NULL, "out of memory");
@@ -498,6 +505,14 @@ static decoded reference(text t, size_t max) {
     out.rc = rc;
     out.used = r.at;
     return out;
+}
+
+static int is_on_the_way(int rc) { return rc >= TURBO__CHUNKED_MORE && rc != TURBO__CHUNKED_END; }
+
+static void take_line_end(int rc, const turbo__chunked *c, const char *end, decoded *out) {
+    MUST(end[-1] == '\n', "a line that has not ended");
+    MUST(turbo__chunked_in_trailers(c) == (rc == TURBO__CHUNKED_TRAILER || c->left == 0), "in trailers, or not");
+    out->trailers += rc == TURBO__CHUNKED_TRAILER;
 }
 
 /* Feed a piece. @return 0 when nothing more may be fed. */
@@ -513,17 +528,19 @@ static int feed(turbo__chunked *c, text piece, decoded *out) {
             MUST(len > 0 && data >= copy + at && data + len == copy + at + used, "a piece of data that is none");
             memcpy(out->data + out->len, data, len);
             out->len += len;
+        } else if (rc == TURBO__CHUNKED_SIZE || rc == TURBO__CHUNKED_TRAILER) {
+            take_line_end(rc, c, copy + at + used, out);
         }
         at += used;
-    } while (rc == TURBO__CHUNKED_DATA && at < piece.len);
+    } while (is_on_the_way(rc) && at < piece.len);
     free(copy);
     out->used += at;
-    out->rc = rc == TURBO__CHUNKED_DATA ? TURBO__CHUNKED_MORE : rc;
+    out->rc = is_on_the_way(rc) ? TURBO__CHUNKED_MORE : rc;
     return out->rc == TURBO__CHUNKED_MORE;
 }
 
 static void compare_cut(text t, size_t max, size_t at, size_t step, const decoded *expected) {
-    decoded got = {malloc(t.len + 1), 0, 0, 0};
+    decoded got = {malloc(t.len + 1), 0, 0, 0, 0};
     turbo__chunked c;
     MUST(got.data != NULL, "out of memory");
     turbo__chunked_begin(&c, max);
@@ -532,6 +549,7 @@ static void compare_cut(text t, size_t max, size_t at, size_t step, const decode
         more = feed(&c, (text){t.data + at, t.len - at < step ? t.len - at : step}, &got);
     MUST(got.rc == expected->rc && got.used == expected->used, "%d after %zu bytes, not %d after %zu", got.rc, got.used,
          expected->rc, expected->used);
+    MUST(got.trailers == expected->trailers, "%d trailers, not %d", got.trailers, expected->trailers);
     MUST(got.len == expected->len && memcmp(got.data, expected->data, got.len) == 0, "other data");
     free(got.data);
 }

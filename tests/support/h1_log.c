@@ -108,6 +108,16 @@ static int on_body(void *user, const char *data, size_t len) {
     return log->stop_everywhere;
 }
 
+static int on_trailer(void *user, turbo_str name, turbo_str value) {
+    h1_log *log = user;
+    end_line(log);
+    h1_log_printf(log, "trailer ");
+    h1_log_escape(log, name.data, name.len);
+    put(log, ":", 1);
+    line(log, "", value.data, value.len);
+    return log->stop_everywhere;
+}
+
 static int on_end(void *user) {
     h1_log *log = user;
     end_line(log);
@@ -119,7 +129,7 @@ static int on_end(void *user) {
     return log->closing || log->stop_everywhere;
 }
 
-const turbo__h1_events h1_log_events = {on_begin, on_head, on_body, on_end};
+const turbo__h1_events h1_log_events = {on_begin, on_head, on_body, on_trailer, on_end};
 
 void h1_log_clear(h1_log *log) {
     log->len = 0;

@@ -15,6 +15,7 @@
  *     query QUERY            when there is a '?'
  *     field NAME: VALUE      each, in order
  *     body BYTES             all pieces of a message's body, until the next event
+ *     trailer NAME: VALUE    each that is not dropped, in order
  *     end
  *     closed                 the client asked for no more messages: bytes behind are not parsed
  *     error STATUS

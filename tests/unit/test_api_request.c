@@ -20,7 +20,8 @@ static void new_driven(rig *r, const char *settings) {
     rig_start(r);
 }
 
-/* errors: turbo_request_param_at TURBO_ENOENT; turbo_request_field_at TURBO_ENOENT; turbo_request_peer TURBO_ETOOBIG */
+/* errors: turbo_request_param_at TURBO_ENOENT; turbo_request_field_at TURBO_ENOENT;
+ * turbo_request_trailer_at TURBO_ENOENT; turbo_request_peer TURBO_ETOOBIG */
 Test(api_request, getters_out_of_range_change_nothing) {
     rig r;
     client c;
@@ -35,6 +36,7 @@ Test(api_request, getters_out_of_range_change_nothing) {
     turbo_request *req = r.seen.reqs[0];
     cr_expect_eq(turbo_request_param_at(req, 1, &name, &value), TURBO_ENOENT);
     cr_expect_eq(turbo_request_field_at(req, 2, &name, &value), TURBO_ENOENT);
+    cr_expect_eq(turbo_request_trailer_at(req, 0, &name, &value), TURBO_ENOENT);
     cr_expect(name.data[0] == 'n' && value.data[0] == 'v');
     cr_expect_eq(turbo_request_param_at(req, 0, &name, NULL), 0);
     cr_expect_eq(turbo_request_field_at(req, 1, NULL, &value), 0);

@@ -20,7 +20,7 @@ TestSuite(conn, .timeout = 60);
 
 /* What the layer above saw of its one connection. */
 static struct {
-    unsigned begins, heads, ends, truncated, rooms, gones;
+    unsigned begins, heads, trailers, ends, truncated, rooms, gones;
     int status; /* of error */
     char body[64];
     size_t body_len;
@@ -50,6 +50,14 @@ static int on_body(turbo__conn *c, const char *data, size_t len) {
     return 0;
 }
 
+static int on_trailer(turbo__conn *c, turbo_str name, turbo_str value) {
+    (void)c;
+    cr_expect(name.len == 1 && name.data[0] == 'A');
+    cr_expect(value.len == 1 && value.data[0] == 'b');
+    seen.trailers++;
+    return 0;
+}
+
 static int on_end(turbo__conn *c) {
     seen.ends++;
     if (seen.stop_at_end)
@@ -76,7 +84,8 @@ static void on_gone(turbo__conn *c) {
     conn = NULL;
 }
 
-static const turbo__conn_events events = {on_begin, on_head, on_body, on_end, on_error, on_truncated, on_room, on_gone};
+static const turbo__conn_events events = {on_begin, on_head,      on_body, on_trailer, on_end,
+                                          on_error, on_truncated, on_room, on_gone};
 
 static void open_conn(void) {
     int fds[2];
@@ -147,6 +156,17 @@ static void expect_closed(void) {
 }
 
 /* -- messages -- */
+
+Test(conn, reports_each_trailer) {
+    open_conn();
+    send_text("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n");
+    settle();
+    cr_expect(seen.trailers == 1 && seen.ends == 0);
+    send_text("A: b\r\n\r\n");
+    settle();
+    cr_expect(seen.trailers == 2 && seen.ends == 1);
+    close_conn();
+}
 
 Test(conn, reports_a_message_cut_at_every_byte) {
     static const char text[] = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";

@@ -58,6 +58,48 @@ static int reply(turbo_request *req, const char *text) {
     return turbo_request_reply(req, 200, NULL, text, strlen(text));
 }
 
+/* -- trailers -- */
+
+#define CHUNKED "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+
+static void expect_trailer(const turbo_request *req, size_t index, const char *name, const char *value) {
+    turbo_str n = {NULL, 0}, v = {NULL, 0};
+    cr_expect_eq(turbo_request_trailer_at(req, index, &n, &v), 0);
+    cr_expect(n.len == strlen(name) && memcmp(n.data, name, n.len) == 0, "%zu", index);
+    cr_expect(v.len == strlen(value) && memcmp(v.data, value, v.len) == 0, "%zu", index);
+}
+
+Test(exchange, trailers_are_the_handlers_apart_from_the_fields) {
+    rig r;
+    client c;
+    start(&r, &c, 0, "");
+    client_send(&c, CHUNKED "X: head\r\n\r\n3\r\nabc\r\n0\r\n"
+                            "X: 1\r\nConnection: close\r\nHost: evil\r\nx:  2 \r\n\r\n");
+    AWAIT(r.seen.count == 1);
+    turbo_request *req = r.seen.reqs[0];
+    cr_assert_eq(turbo_request_trailer_count(req), 2, "the others are forbidden");
+    expect_trailer(req, 0, "X", "1");
+    expect_trailer(req, 1, "x", "2");
+    cr_expect_eq(turbo_request_field_count(req), 3);
+    turbo_str field = turbo_request_field(req, "X");
+    cr_expect(field.len == 4 && memcmp(field.data, "head", 4) == 0);
+    cr_expect_eq(reply(req, "x"), 0);
+    cr_expect_eq(client_answer(&c), 200);
+    cr_expect_not(client_has(&c, "Connection: close"), "a trailer field does not act");
+    end(&r, &c);
+}
+
+Test(exchange, trailers_of_a_refused_message_are_read_over) {
+    rig r;
+    client c;
+    start(&r, &c, 0, "");
+    r.seen.runs = 1;
+    client_send(&c, "POST /none HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: 1\r\n\r\n" ASK);
+    cr_expect_eq(client_answer(&c), 404);
+    cr_expect_eq(client_answer(&c), 200);
+    end(&r, &c);
+}
+
 /* -- order -- */
 
 Test(exchange, answers_leave_in_the_order_of_their_requests) {
@@ -431,10 +473,12 @@ static int serve_without_memory(rig *r, const char *request, size_t nth) {
 Test(exchange, whichever_allocation_fails_the_request_is_accounted_for_and_the_server_goes_on) {
     static const char chunked[] = "POST /in HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
                                   "3\r\nabc\r\n600\r\n";
+    static const char trailers[] = "POST /in HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                   "0\r\nA: b\r\nC: d\r\n\r\n";
     static char body[sizeof chunked + 0x600 + 8];
     static const char *const requests[] = {ASK, "GET /large HTTP/1.1\r\nHost: a\r\n\r\n",
-                                           "GET /streamed HTTP/1.1\r\nHost: a\r\n\r\n" ASK, body, "BAD\r\n\r\n",
-                                           "GET /none HTTP/1.1\r\nHost: a\r\n\r\n"};
+                                           "GET /streamed HTTP/1.1\r\nHost: a\r\n\r\n" ASK, body, trailers,
+                                           "BAD\r\n\r\n", "GET /none HTTP/1.1\r\nHost: a\r\n\r\n"};
     rig r;
     strcpy(body, chunked);
     memset(body + sizeof chunked - 1, 'b', 0x600);

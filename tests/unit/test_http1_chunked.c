@@ -15,6 +15,8 @@ typedef struct decoded {
     size_t len;
     size_t used; /* of the bytes */
     int rc;      /* of the last call */
+    char lines[64]; /* ended ones: a digit for a size, 't' for a trailer; ended by NUL */
+    size_t line_count;
 } decoded;
 
 /* Feeds pieces of at most `step` bytes, each from a guarded copy. */
@@ -35,6 +37,11 @@ static decoded decode(const char *bytes, size_t len, size_t step, size_t max) {
         }
         if (out.rc == TURBO__CHUNKED_MORE)
             cr_assert_eq(used, n);
+        if (out.rc == TURBO__CHUNKED_SIZE || out.rc == TURBO__CHUNKED_TRAILER) {
+            cr_assert(used > 0 && copy.data[used - 1] == '\n');
+            cr_assert_eq(turbo__chunked_in_trailers(&chunked), out.rc == TURBO__CHUNKED_TRAILER || chunked.left == 0);
+            out.lines[out.line_count++] = out.rc == TURBO__CHUNKED_SIZE ? (char)('0' + chunked.left) : 't';
+        }
         out.used += used;
         guard_free(&copy);
     }
@@ -119,7 +126,7 @@ Test(http1_chunked, body_is_not_over_before_its_last_byte) {
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         for (size_t len = 1; len < strlen(good[i].bytes); len++) {
             int rc = decode(good[i].bytes, len, len, 1000).rc;
-            cr_expect(rc == TURBO__CHUNKED_MORE || rc == TURBO__CHUNKED_DATA, "case %zu at %zu: %d", i, len, rc);
+            cr_expect(rc >= TURBO__CHUNKED_MORE && rc != TURBO__CHUNKED_END, "case %zu at %zu: %d", i, len, rc);
         }
 }
 
@@ -147,10 +154,16 @@ Test(http1_chunked, size_has_at_most_15_digits) {
         memset(bytes, 'f', (size_t)digits);
         turbo__chunked_begin(&chunked, 1000);
         int rc = turbo__chunked_next(&chunked, bytes, (size_t)n, &used, &data, &data_len);
-        cr_expect_eq(rc, digits <= 15 ? TURBO__CHUNKED_MORE : TURBO__CHUNKED_BAD, "%d digits", digits);
+        cr_expect_eq(rc, digits <= 15 ? TURBO__CHUNKED_SIZE : TURBO__CHUNKED_BAD, "%d digits", digits);
         if (digits <= 15)
             cr_expect_eq(chunked.left, ((uint64_t)1 << (4 * digits)) - 1);
     }
+}
+
+Test(http1_chunked, stops_behind_each_size_line_and_each_trailer_line) {
+    static const char bytes[] = "3;e=f\r\nabc\r\n1\r\n\n\r\n0\r\nA: b\r\nC:\r\n\r\n";
+    for (size_t step = 1; step < sizeof bytes; step++)
+        cr_expect_str_eq(decode(bytes, sizeof bytes - 1, step, 1000).lines, "310tt", "step %zu", step);
 }
 
 /* An extension of n bytes, ';' included, or a trailer line of n bytes, CRLF included. */

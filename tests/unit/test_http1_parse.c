@@ -54,7 +54,7 @@ Test(http1_parse, requests_follow_each_other_with_and_without_bodies) {
                   EVENTS_A "begin\nhead POST /p HTTP/1.1 length=3\nfield Host: h\n"
                            "field Content-Length: 3\nbody abc\nend\n"
                            "begin\nhead POST /q HTTP/1.1 chunked\nfield Host: h\n"
-                           "field Transfer-Encoding: chunked\nbody def\nend\n" EVENTS_A);
+                           "field Transfer-Encoding: chunked\nbody def\ntrailer T: u\nend\n" EVENTS_A);
 }
 
 Test(http1_parse, nothing_is_parsed_behind_a_message_that_closes) {
@@ -276,6 +276,38 @@ Test(http1_parse, chunk_extensions_and_trailers_share_head_max) {
     expect_status((turbo__h1_limits){300, 10, 50}, text, 431);
 }
 
+#define CHUNKED "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+#define EVENTS_CHUNKED "begin\nhead POST / HTTP/1.1 chunked\nfield Host: h\nfield Transfer-Encoding: chunked\n"
+
+Test(http1_parse, trailers_are_told_one_by_one_but_for_forbidden_ones) {
+    expect_events(roomy,
+                  CHUNKED "1\r\na\r\n0\r\n"
+                          "X-Sum: 1\r\nHost: evil\r\nx-sum:\t 2 \t \r\nE:\r\nBlank: \t \r\n\r\n" HEAD_A,
+                  EVENTS_CHUNKED "body a\n"
+                                 "trailer X-Sum: 1\ntrailer x-sum: 2\ntrailer E:\ntrailer Blank:\nend\n" EVENTS_A);
+}
+
+Test(http1_parse, trailers_before_a_malformed_one_are_told) {
+    expect_events(roomy, CHUNKED "0\r\nA: 1\r\nB : 2\r\n\r\n", EVENTS_CHUNKED "trailer A: 1\nerror 400\n");
+}
+
+/* Forbidden ones count: they cost as much to read. */
+Test(http1_parse, fields_max_is_exact_for_trailers_too) {
+    static const size_t maxima[] = {2, 31, 100};
+    char text[2000];
+    h1_log log = {0};
+    for (size_t i = 0; i < sizeof maxima / sizeof *maxima; i++)
+        for (size_t max = maxima[i], count = max - 1; count <= max + 1; count++) {
+            strcpy(text, CHUNKED "0\r\n");
+            for (size_t n = 0; n < count; n++)
+                strcat(text, n % 2 ? "N: 1\r\n" : "Host: x\r\n");
+            strcat(text, "\r\n");
+            run(&log, (turbo__h1_limits){2000, max, 50}, text, strlen(text), 0, 0);
+            cr_expect_eq(status_of(&log), count <= max ? 0 : 431, "%zu of %zu", count, max);
+        }
+    h1_log_free(&log);
+}
+
 /* ---- stops ---- */
 
 static int stop_at;
@@ -295,9 +327,15 @@ static int note_body(void *user, const char *data, size_t len) {
     (void)data;
     return note(len > 0 ? 'b' : '0');
 }
+static int note_trailer(void *user, turbo_str name, turbo_str value) {
+    (void)user;
+    (void)name;
+    (void)value;
+    return note('t');
+}
 static int note_end(void *user) { (void)user; return note('e'); }
 
-static const turbo__h1_events noting = {note_begin, note_head, note_body, note_end};
+static const turbo__h1_events noting = {note_begin, note_head, note_body, note_trailer, note_end};
 
 static void expect_resumed(const char *text, const char *expected) {
     for (stop_at = 1; stop_at <= (int)strlen(expected); stop_at++) {
@@ -319,6 +357,7 @@ Test(http1_parse, feeding_the_rest_goes_on_where_an_event_stopped) {
     expect_resumed("POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nab", "hbe");
     expect_resumed("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n",
                    "hbbe");
+    expect_resumed("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\nC: d\r\n\r\n", "htte");
 }
 
 /* ---- memory ---- */
@@ -361,5 +400,30 @@ Test(http1_parse, message_without_memory_is_refused_with_503) {
             break;
     }
     cr_expect_geq(failed, 4, "the carry buffer twice, the fields and the copy without tabs once each: %d", failed);
+    cr_expect_not(failing_alloc_leaks());
+}
+
+Test(http1_parse, cut_trailer_without_memory_is_refused_with_503) {
+    char text[1000] = CHUNKED "0\r\nA: ";
+    int failed = 0;
+    memset(text + strlen(text), 'x', 300);
+    for (size_t nth = 1;; nth++) {
+        turbo__h1_parser *parser = parser_new((turbo__h1_limits){1000, 100, 50});
+        h1_log log = {0};
+        h1_log_clear(&log);
+        h1_log_feed(&log, parser, CHUNKED, sizeof CHUNKED - 1);
+        failing_alloc_arm(nth);
+        h1_log_feed(&log, parser, text + sizeof CHUNKED - 1, 10); /* so much lies in the first piece of the buffer */
+        h1_log_feed(&log, parser, text + sizeof CHUNKED + 9, strlen(text) - sizeof CHUNKED - 9);
+        h1_log_feed(&log, parser, "\r\n\r\n", 4);
+        int has_failed = failing_alloc_disarm();
+        cr_expect_eq(status_of(&log), has_failed ? 503 : 0);
+        failed += has_failed;
+        h1_log_free(&log);
+        turbo__h1_parser_free(parser);
+        if (!has_failed)
+            break;
+    }
+    cr_expect_geq(failed, 2, "the carry buffer, twice: %d", failed);
     cr_expect_not(failing_alloc_leaks());
 }

@@ -2,6 +2,7 @@
 #include "request.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -99,6 +100,8 @@ Test(request, accessors_of_a_request_without_a_connection) {
     EXPECT_STR(value, "c/d/e");
     cr_expect_eq(turbo_request_field_count(req), 0);
     cr_expect_null(turbo_request_field(req, "Host").data);
+    cr_expect_eq(turbo_request_trailer_count(req), 0);
+    cr_expect_null(turbo_request_trailer(req, "Host").data);
     cr_expect_eq(turbo_request_body(req).len, 0);
     cr_expect_eq(turbo_request_peer(req, peer, sizeof peer), 0);
     cr_expect_str_empty(peer);
@@ -252,6 +255,68 @@ Test(request, body_without_memory) {
     turbo_request_release(req);
     cr_expect_eq(atomic_load(&r.server->body_memory), 0);
     rig_end(&r);
+}
+
+/* -- trailers -- */
+
+static int add_trailer(turbo_request *req, const char *name, const char *value) {
+    return turbo__request_trailer_add(req, (turbo_str){name, strlen(name)}, (turbo_str){value, strlen(value)});
+}
+
+Test(request, trailers_are_kept_apart_in_order_with_repeats) {
+    turbo__field fields[3];
+    turbo__h1_head head = some_head(fields);
+    turbo_request *req = turbo__request_from_head(&head, 0);
+    turbo_str name = {"n", 1}, value = {"v", 1};
+    char text[40];
+    cr_assert_not_null(req);
+    cr_expect_null(turbo_request_trailer(req, "a").data);
+    cr_expect_eq(add_trailer(req, "Sum", "0"), 0);
+    cr_expect_eq(add_trailer(req, "Empty", ""), 0);
+    for (int i = 1; i < 30; i++) {
+        (void)snprintf(text, sizeof text, "%d", i);
+        cr_expect_eq(add_trailer(req, "sum", text), 0);
+    }
+    cr_expect_eq(turbo_request_trailer_count(req), 31);
+    EXPECT_STR(turbo_request_trailer(req, "SUM"), "0");
+    EXPECT_STR(turbo_request_trailer(req, "empty"), "");
+    cr_expect_not_null(turbo_request_trailer(req, "empty").data);
+    cr_expect_null(turbo_request_trailer(req, "Host").data, "a header field is no trailer");
+    cr_expect_eq(turbo_request_trailer_at(req, 30, &name, &value), 0);
+    EXPECT_STR(name, "sum");
+    EXPECT_STR(value, "29");
+    cr_expect_eq(turbo_request_trailer_at(req, 0, &name, NULL), 0);
+    EXPECT_STR(name, "Sum");
+    cr_expect_eq(turbo_request_field_count(req), 3, "a trailer is no header field");
+    cr_expect_null(turbo_request_field(req, "sum").data);
+    turbo_request_release(req);
+    cr_expect_not(failing_alloc_leaks());
+}
+
+static int two_trailers(turbo_request **out) {
+    turbo_request *req = turbo__request_bare(11);
+    int rc = TURBO_ENOMEM;
+    if (req != NULL && (rc = add_trailer(req, "A", "b")) == 0)
+        rc = add_trailer(req, "C", "d");
+    if (rc == 0)
+        *out = req;
+    else
+        turbo_request_release(req);
+    return rc;
+}
+
+Test(request, trailers_without_memory) {
+    turbo_request *req = NULL;
+    FAILS_WITHOUT_MEMORY(TURBO_ENOMEM, two_trailers(&req), turbo_request_release(req));
+    req = turbo__request_bare(11);
+    failing_alloc_arm(2); /* the array; what holds it is there */
+    cr_expect_eq(add_trailer(req, "A", "b"), TURBO_ENOMEM);
+    cr_expect(failing_alloc_disarm());
+    cr_expect_eq(turbo_request_trailer_count(req), 0);
+    cr_expect_null(turbo_request_trailer(req, "A").data);
+    cr_expect_eq(add_trailer(req, "A", "b"), 0);
+    EXPECT_STR(turbo_request_trailer(req, "A"), "b");
+    turbo_request_release(req);
 }
 
 Test(request, body_set_replaces) {

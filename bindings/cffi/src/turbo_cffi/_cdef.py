@@ -130,6 +130,9 @@ int turbo_request_param_at(const turbo_request *req, size_t index, turbo_str *na
 size_t turbo_request_field_count(const turbo_request *req);
 int turbo_request_field_at(const turbo_request *req, size_t index, turbo_str *name, turbo_str *value);
 turbo_str turbo_request_field(const turbo_request *req, const char *name);
+size_t turbo_request_trailer_count(const turbo_request *req);
+int turbo_request_trailer_at(const turbo_request *req, size_t index, turbo_str *name, turbo_str *value);
+turbo_str turbo_request_trailer(const turbo_request *req, const char *name);
 turbo_str turbo_request_body(const turbo_request *req);
 int turbo_request_peer(const turbo_request *req, char *out, size_t size);
 int turbo_request_cancelled(const turbo_request *req);
