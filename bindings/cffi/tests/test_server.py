@@ -38,6 +38,24 @@ def test_handler_sees_the_request_and_answers_it(serve: Serve) -> None:
     ]  # fmt: skip
 
 
+def test_trailers_are_apart_from_fields(serve: Serve) -> None:
+    seen: List[Any] = []
+
+    def handler(request: Request) -> None:
+        seen.extend([request.trailers, request.trailer("x-sum"), request.trailer("host"), request.field("x-sum")])
+        request.reply(200)
+
+    server = Server(shards=1)
+    server.route("POST", "/", handler)
+    client = serve(server)
+    with socket.create_connection(("127.0.0.1", client.port), DEADLINE) as s:
+        s.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+                  b"0\r\nX-Sum: 1\r\nHost: evil\r\nx-sum: \xe9\r\n\r\n")  # fmt: skip
+        assert s.recv(4096).startswith(b"HTTP/1.1 200")
+    assert client.ask("POST", "/", b"x").status == 200
+    assert seen == [[(b"X-Sum", b"1"), (b"x-sum", b"\xe9")], b"1", None, None, [], None, None, None]
+
+
 def test_bytes_text_and_views_can_be_sent(serve: Serve) -> None:
     views = {"array": bytearray(b"xyz"), "view": memoryview(b"abcd")[1:3]}
     bodies: Any = {"bytes": b"a\0b", "text": "\u00e4", **views, "none": b""}

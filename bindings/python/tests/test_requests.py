@@ -90,6 +90,51 @@ def test_headers_keep_order_and_repeats(serve: Serve) -> None:
     assert found == [(list(zip(names, values)), ["1", "2"], 5, names, values, names)]
 
 
+def test_trailers_are_apart_from_headers(serve: Serve) -> None:
+    app = turbo.App()
+    found: List[Any] = []
+
+    @app.post("/")
+    def handler(request: turbo.Request) -> None:
+        fields = request.trailers
+        found.append((fields.items(), fields.getall("a"), fields["B"], len(fields), "host" in fields, repr(fields)))
+        found.append((request.headers.getall("a"), request.body, request.trailers is fields))
+
+    client = serve(app)
+    with client.socket() as s:
+        s.sendall(
+            b"POST / HTTP/1.1\r\nHost: h\r\nA: 0\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+            b"2\r\nxy\r\n0\r\nA: 1\r\nb: \xe9\r\nHost: evil\r\na:  2 \r\n\r\n"
+        )
+        assert read_answer(s).startswith(b"HTTP/1.1 204")
+    pairs = [("A", "1"), ("b", "é"), ("a", "2")]
+    assert found == [(pairs, ["1", "2"], "é", 3, False, f"<turbo.Fields {pairs!r}>"), (["0"], b"xy", True)]
+
+
+def test_a_request_without_trailers_has_none(serve: Serve) -> None:
+    look = seen(serve, lambda r: (r.trailers.items(), len(r.trailers), r.trailers.get("host"), list(r.trailers)))
+    assert look == ([], 0, None, [])
+
+
+def test_trailers_outlive_the_request(serve: Serve) -> None:
+    app = turbo.App()
+    kept: List[Any] = []
+
+    @app.post("/")
+    def handler(request: turbo.Request) -> None:
+        kept.append(request.trailers)
+
+    client = serve(app)
+    with client.socket() as s:
+        s.sendall(
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\nA: 1\r\n\r\n"
+        )
+        read_answer(s)
+    assert kept[0]["a"] == "1"
+    with pytest.raises(KeyError, match="host"):
+        kept[0]["host"]
+
+
 def test_a_missing_header_is_a_key_error(serve: Serve) -> None:
     def look(request: turbo.Request) -> Any:
         with pytest.raises(KeyError, match="nothing"):

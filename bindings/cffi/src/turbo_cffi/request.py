@@ -119,6 +119,15 @@ class Request:
         """Every header field, in order."""
         return self._pairs(lib.turbo_request_field_count, lib.turbo_request_field_at)
 
+    def trailer(self, name: str) -> Optional[bytes]:
+        """The first trailer field of a name, without regard to case."""
+        return bytes_of(lib.turbo_request_trailer(self.ptr, text(name)))
+
+    @property
+    def trailers(self) -> List[Tuple[bytes, bytes]]:
+        """Every trailer field of a chunked body, in order, apart from the header fields."""
+        return self._pairs(lib.turbo_request_trailer_count, lib.turbo_request_trailer_at)
+
     def _pairs(self, count: Any, at: Any) -> List[Tuple[bytes, bytes]]:
         pair = ffi.new("turbo_str[2]")
         found = []

@@ -3,10 +3,20 @@
 
 #include <string.h>
 
+/* How the library hands over fields of a request. */
+typedef struct source {
+    size_t (*count)(const turbo_request *req);
+    int (*at)(const turbo_request *req, size_t index, turbo_str *name, turbo_str *value);
+} source;
+
+static const source head = {turbo_request_field_count, turbo_request_field_at};
+static const source trailers = {turbo_request_trailer_count, turbo_request_trailer_at};
+
 typedef struct FieldsObject {
     PyObject_HEAD
-    turbo_request *req; /* header fields: where they are; NULL for a query */
-    PyObject *pairs;    /* list of (name, value); header fields: made when first wanted whole */
+    turbo_request *req; /* header and trailer fields: where they are; NULL for a query */
+    const source *from; /* and which of them                                           */
+    PyObject *pairs;    /* list of (name, value); of a request: made when first wanted whole */
 } FieldsObject;
 
 /* -- decoding -- */
@@ -26,12 +36,12 @@ static int append_pair(PyObject *list, PyObject *pair) {
     return rc;
 }
 
-static PyObject *pairs_of_head(turbo_request *req) {
-    size_t count = turbo_request_field_count(req);
+static PyObject *pairs_of_request(const source *from, const turbo_request *req) {
+    size_t count = from->count(req);
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list != NULL && i < count; i++) {
         turbo_str name, value;
-        if (turbo_request_field_at(req, i, &name, &value) < 0)
+        if (from->at(req, i, &name, &value) < 0)
             break;
         if (append_pair(list, pair_new(latin1(name), latin1(value))) < 0)
             Py_CLEAR(list);
@@ -90,22 +100,27 @@ static PyObject *pairs_of_query(turbo_str query) {
 
 /* -- life -- */
 
-static PyObject *fields_new(turbopy_state *st, turbo_request *req, PyObject *pairs) {
+static PyObject *fields_new(turbopy_state *st, turbo_request *req, const source *from, PyObject *pairs) {
     FieldsObject *self = PyObject_New(FieldsObject, (PyTypeObject *)st->fields_type);
     if (self == NULL) {
         Py_XDECREF(pairs);
         return NULL;
     }
     self->req = req == NULL ? NULL : turbo_request_retain(req);
+    self->from = from;
     self->pairs = pairs;
     return (PyObject *)self;
 }
 
-PyObject *turbopy_fields_of_head(turbopy_state *st, turbo_request *req) { return fields_new(st, req, NULL); }
+PyObject *turbopy_fields_of_head(turbopy_state *st, turbo_request *req) { return fields_new(st, req, &head, NULL); }
+
+PyObject *turbopy_fields_of_trailers(turbopy_state *st, turbo_request *req) {
+    return fields_new(st, req, &trailers, NULL);
+}
 
 PyObject *turbopy_fields_of_query(turbopy_state *st, turbo_str query) {
     PyObject *pairs = pairs_of_query(query);
-    return pairs == NULL ? NULL : fields_new(st, NULL, pairs);
+    return pairs == NULL ? NULL : fields_new(st, NULL, NULL, pairs);
 }
 
 static void fields_dealloc(FieldsObject *self) {
@@ -121,7 +136,7 @@ static void fields_dealloc(FieldsObject *self) {
 /* @return the list of pairs, borrowed. */
 static PyObject *pairs_of(FieldsObject *self) {
     if (self->pairs == NULL)
-        self->pairs = pairs_of_head(self->req);
+        self->pairs = pairs_of_request(self->from, self->req);
     return self->pairs;
 }
 
@@ -142,10 +157,10 @@ static const char *name_text(PyObject *name, Py_ssize_t *len) {
     return NULL;
 }
 
-/* Values of header fields of a name, from number *next on. @return a new value; NULL at the end or with an exception. */
-static PyObject *next_in_head(turbo_request *req, const char *name, size_t len, size_t *next) {
+/* Values of the fields of a name, from number *next on. @return a new value; NULL at the end or with an exception. */
+static PyObject *next_in_request(const FieldsObject *self, const char *name, size_t len, size_t *next) {
     turbo_str field, value;
-    while (turbo_request_field_at(req, *next, &field, &value) == 0) {
+    while (self->from->at(self->req, *next, &field, &value) == 0) {
         ++*next;
         if (same_name(field, name, len))
             return latin1(value);
@@ -171,7 +186,7 @@ static PyObject *next_value(FieldsObject *self, PyObject *name, size_t *next) {
     const char *text = name_text(name, &len);
     if (text == NULL)
         return NULL;
-    return self->req != NULL ? next_in_head(self->req, text, (size_t)len, next)
+    return self->req != NULL ? next_in_request(self, text, (size_t)len, next)
                              : next_in_pairs(self->pairs, name, next);
 }
 
@@ -218,7 +233,7 @@ static int fields_contains(FieldsObject *self, PyObject *name) {
 /* -- the whole -- */
 
 static Py_ssize_t fields_len(FieldsObject *self) {
-    return self->pairs != NULL ? PyList_GET_SIZE(self->pairs) : (Py_ssize_t)turbo_request_field_count(self->req);
+    return self->pairs != NULL ? PyList_GET_SIZE(self->pairs) : (Py_ssize_t)self->from->count(self->req);
 }
 
 static PyObject *fields_items(FieldsObject *self, PyObject *unused) {
@@ -267,9 +282,9 @@ static PyMethodDef fields_methods[] = {
 
 static PyType_Slot fields_slots[] = {
     {Py_tp_doc, "A read-only mapping of names to str that keeps order and repeats.\n\n"
-                "fields[name] and get() give the first value. Names of header fields are compared without regard to\n"
-                "case, names of query parameters exactly. Values of header fields are decoded as Latin-1, parameters\n"
-                "as UTF-8. Any thread may read it, also after the request was answered."},
+                "fields[name] and get() give the first value. Names of header and trailer fields are compared\n"
+                "without regard to case, names of query parameters exactly. Values of fields are decoded as Latin-1,\n"
+                "parameters as UTF-8. Any thread may read it, also after the request was answered."},
     {Py_tp_dealloc, fields_dealloc},
     {Py_tp_methods, fields_methods},
     {Py_tp_repr, fields_repr},

@@ -43,6 +43,7 @@ static void request_dealloc(RequestObject *self) {
     Py_XDECREF(self->path);
     Py_XDECREF(self->query);
     Py_XDECREF(self->headers);
+    Py_XDECREF(self->trailers);
     Py_XDECREF(self->params);
     Py_XDECREF(self->body);
     Py_XDECREF(self->task);
@@ -118,6 +119,13 @@ static PyObject *request_headers(RequestObject *self, void *unused) {
     if (self->headers == NULL)
         self->headers = turbopy_fields_of_head(turbopy_state_of(self), self->req);
     return Py_XNewRef(self->headers);
+}
+
+static PyObject *request_trailers(RequestObject *self, void *unused) {
+    (void)unused;
+    if (self->trailers == NULL)
+        self->trailers = turbopy_fields_of_trailers(turbopy_state_of(self), self->req);
+    return Py_XNewRef(self->trailers);
 }
 
 static int add_param(PyObject *dict, const turbo_request *req, size_t index) {
@@ -260,6 +268,7 @@ static PyGetSetDef request_getset[] = {
     {"query_string", (getter)request_query_string, NULL, "The query as sent, without '?'; \"\" without one.", NULL},
     {"query", (getter)request_query, NULL, "The parameters of the query, decoded: turbo.Fields.", NULL},
     {"headers", (getter)request_headers, NULL, "The header fields: turbo.Fields.", NULL},
+    {"trailers", (getter)request_trailers, NULL, "The trailer fields of a chunked body: turbo.Fields.", NULL},
     {"path_params", (getter)request_path_params, NULL, "The parameters of the route's pattern, decoded: dict of str to str.", NULL},
     {"body", (getter)request_body, NULL, "The body: bytes. memoryview(request) is the same without a copy.", NULL},
     {"text", (getter)request_text, NULL, "The body decoded as UTF-8; bad bytes become U+FFFD.", NULL},

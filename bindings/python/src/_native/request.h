@@ -14,7 +14,7 @@ typedef struct RequestObject {
     struct ShardObject *shard;
 
     /* what was asked for already, else NULL */
-    PyObject *path, *query, *headers, *params, *body;
+    PyObject *path, *query, *headers, *trailers, *params, *body;
 
     /* what goes on with it: while one of these is set, the shard finds this object for events of req (watch.h) */
     PyObject *task;     /* the suspended coroutine's task                          */
