@@ -190,6 +190,22 @@ static int on_user(turbo_request *req, void *user) {
     return reply_json(req, &out);
 }
 
+typedef int (*field_at)(const turbo_request *req, size_t index, turbo_str *name, turbo_str *value);
+
+static void put_fields(text *out, const turbo_request *req, size_t count, field_at at) {
+    put_text(out, "[");
+    for (size_t i = 0; i < count; i++) {
+        turbo_str name, value;
+        (void)at(req, i, &name, &value);
+        put_text(out, i == 0 ? "[" : ",[");
+        put_latin1(out, name);
+        put_text(out, ",");
+        put_latin1(out, value);
+        put_text(out, "]");
+    }
+    put_text(out, "]");
+}
+
 static int on_reflect(turbo_request *req, void *user) {
     text out = {0};
     (void)user;
@@ -199,18 +215,12 @@ static int on_reflect(turbo_request *req, void *user) {
     put_latin1(&out, turbo_request_path(req));
     put_text(&out, ",\"query\":");
     put_latin1(&out, turbo_request_query(req));
-    put_text(&out, ",\"headers\":[");
-    for (size_t i = 0; i < turbo_request_field_count(req); i++) {
-        turbo_str name, value;
-        (void)turbo_request_field_at(req, i, &name, &value);
-        put_text(&out, i == 0 ? "[" : ",[");
-        put_latin1(&out, name);
-        put_text(&out, ",");
-        put_latin1(&out, value);
-        put_text(&out, "]");
-    }
-    put_text(&out, "],\"body\":");
+    put_text(&out, ",\"headers\":");
+    put_fields(&out, req, turbo_request_field_count(req), turbo_request_field_at);
+    put_text(&out, ",\"body\":");
     put_latin1(&out, turbo_request_body(req));
+    put_text(&out, ",\"trailers\":");
+    put_fields(&out, req, turbo_request_trailer_count(req), turbo_request_trailer_at);
     put_text(&out, "}");
     return reply_json(req, &out);
 }

@@ -90,6 +90,7 @@ def reflect(request: turbo.Request) -> Dict[str, Any]:
         "query": request.query_string,
         "headers": request.headers.items(),
         "body": request.body.decode("latin-1"),  # each byte a character, so that none is lost
+        "trailers": request.trailers.items(),
     }
 
 

@@ -92,7 +92,7 @@ def test_users_without_a_good_id(client: Client, segment: str, status: int) -> N
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_reflect_takes_any_method(client: Client, method: str) -> None:
     seen = client.request("/reflect?a=1&b=%20", method, ["X-One: 1", "x-two:  2 ", "X-One: 3", "X-None:"], b"body").json()
-    assert list(seen) == ["method", "path", "query", "headers", "body"]
+    assert list(seen) == ["method", "path", "query", "headers", "body", "trailers"]
     assert (seen["method"], seen["path"], seen["query"], seen["body"]) == (method, "/reflect", "a=1&b=%20", "body")
     assert seen["headers"] == [["Host", "localhost"], ["X-One", "1"], ["x-two", "2"], ["X-One", "3"], ["X-None", ""],
                                ["Content-Length", "4"]]
@@ -115,7 +115,7 @@ def test_reflect_loses_no_byte(client: Client) -> None:
 
 def test_reflect_without_query_and_body(client: Client) -> None:
     seen = client.request("/reflect").json()
-    assert (seen["query"], seen["body"]) == ("", "")
+    assert (seen["query"], seen["body"], seen["trailers"]) == ("", "", [])
     assert client.request("/reflect?").json()["query"] == ""
 
 

@@ -3,7 +3,7 @@
 
     battery.py --demo c-shards | c-inline | c-io0 | python
     battery.py --peer nginx | go | uvicorn | uvicorn-h11
-    battery.py --target HOST:PORT [--has body-limit,turbo-limits,timeouts]
+    battery.py --target HOST:PORT [--has body-limit,turbo-limits,timeouts,trailers]
 """
 
 import argparse
@@ -213,7 +213,7 @@ def read_arguments() -> argparse.Namespace:
         help="a demo to start: c-shards, c-inline, c-io0, python; or all")
     parser.add_argument("--peer", action="append", default=[],
         help="another server to start: nginx, go, uvicorn, uvicorn-h11; or all")
-    parser.add_argument("--has", default="", help="what a --target has: body-limit,turbo-limits,timeouts")
+    parser.add_argument("--has", default="", help="what a --target has: body-limit,turbo-limits,timeouts,trailers")
     parser.add_argument("--only", action="append", default=[], metavar="PATTERN",
         help="ids to run, as framing.* (repeatable)")
     parser.add_argument("--json", metavar="FILE", help="write all results")

@@ -198,6 +198,16 @@ def saw_field(name: str, *values: str) -> Check:
     return check
 
 
+def saw_trailers(*pairs: Tuple[str, str]) -> Check:
+    """All trailer fields, in order, as the handler of /reflect was given them."""
+
+    def check(response: Response) -> Optional[str]:
+        seen = [tuple(pair) for pair in response.json()["trailers"]]
+        return None if seen == list(pairs) else f"the handler saw trailers {seen!r}, not {list(pairs)!r}"
+
+    return check
+
+
 def saw_not(name: str, value: str) -> Check:
     """The handler of /reflect was not given this field with this value."""
 

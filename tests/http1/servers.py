@@ -16,7 +16,7 @@ import harness  # noqa: E402
 
 PEERS = ROOT / "build/peers"
 TIMEOUTS = ["--head-timeout-ms", "3000", "--body-stall-timeout-ms", "3000", "--idle-timeout-ms", "5000"]
-TURBO = frozenset({"body-limit", "turbo-limits", "timeouts"})
+TURBO = frozenset({"body-limit", "turbo-limits", "timeouts", "trailers"})
 
 
 class Running:

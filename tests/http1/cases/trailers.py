@@ -1,7 +1,7 @@
 """Trailer sections: RFC 9110 6.5, RFC 9112 7.1.2."""
 
-from model import (ANY_4XX, FOLLOW, FOLLOWED, MUST, R, SHOULD, SMUGGLED, Send, Topic, answers, chunked, refuses, saw,
-                   saw_field, saw_not)
+from model import (ANY_4XX, FOLLOW, FOLLOWED, MUST, R, SHOULD, SMUGGLED, Send, Topic, answers, chunked, post, refuses,
+                   saw, saw_field, saw_not, saw_trailers)
 
 T = Topic("trailers", "9110 6.5")
 BAD = refuses(400, silent=True)
@@ -63,6 +63,31 @@ for name, send in (("line-4-mib", LINE), ("fields-600000", FIELDS)):
     T.add(f"{name}-bounded", SHOULD, send, refuses(*ANY_4XX, silent=True), "9112 7.1.2",
           note="what a client can make a server read has an end")
 T.add("pipelined-with-trailers", MUST, with_trailer("X-T: 1\r\n") * 3 + FOLLOW, answers(GOOD, GOOD, GOOD, FOLLOWED))
+
+# -- servers whose /reflect shows the trailer fields --
+READABLE = ["trailers"]
+T.add("readable", MUST, with_trailer("X-T: 1\r\nX-U:\t a b \t\r\nx-t:\xe9\r\nX-Empty:\r\n", "X-T: head") + FOLLOW,
+      answers(R(200, saw_trailers(("X-T", "1"), ("X-U", "a b"), ("x-t", "\xe9"), ("X-Empty", "")),
+                saw_field("X-T", "head"), saw(body="abcde")), FOLLOWED), needs=READABLE)
+T.add("readable-bytewise", MUST, [Send(with_trailer("X-T: 1\r\nHost: evil\r\nX-U: 2\r\n") + FOLLOW, 0)],
+      answers(R(200, saw_trailers(("X-T", "1"), ("X-U", "2"))), FOLLOWED), needs=READABLE)
+T.add("readable-none", MUST, with_trailer("") + post("x") + FOLLOW,
+      answers(R(200, saw_trailers()), R(200, saw_trailers()), FOLLOWED), needs=READABLE)
+T.add("readable-each-its-own", MUST, with_trailer("A: 1\r\n") + with_trailer("") + with_trailer("B: 2\r\n"),
+      answers(R(200, saw_trailers(("A", "1"))), R(200, saw_trailers()), R(200, saw_trailers(("B", "2")))),
+      needs=READABLE)
+T.add("not-joined-by-dropped-ones", MUST, with_trailer("A: 1\r\nTE: x\r\nA: 2\r\n") + FOLLOW,
+      answers(R(200, saw_trailers(("A", "1"), ("A", "2"))), FOLLOWED), needs=READABLE)
+for name in ("Content-Length", "Transfer-Encoding", "TE", "Trailer", "Connection", "Keep-Alive", "Proxy-Connection",
+             "Upgrade", "Host", "Max-Forwards", "Expect", "Range", "If-Match", "If-None-Match", "If-Modified-Since",
+             "If-Unmodified-Since", "If-Range", "Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie",
+             "Content-Encoding", "Content-Type", "Content-Range", "Cache-Control", "Pragma"):
+    T.add(f"dropped-{name.lower()}", MUST, with_trailer(f"X-T: 1\r\n{name}: 7\r\n") + FOLLOW,
+          answers(R(200, saw_trailers(("X-T", "1")), saw(body="abcde")), FOLLOWED) + BAD, "9110 6.5.1", needs=READABLE,
+          note="dropped or refused: the handler must not be given it")
+for count, status in ((99, 200), (100, 200), (101, 431)):
+    T.add(f"turbo-{count}", MUST, with_trailer("X-T: 1\r\n" * count), answers(R(status), end="any"), "docs/settings.md",
+          needs=["turbo-limits"], note="fields_max is 100")
 T.add("te-trailers-asked", MUST, with_trailer("X-T: 1\r\n", "TE: trailers", "Connection: TE") + FOLLOW,
       answers(GOOD, FOLLOWED), "9110 10.1.4")
 T.add("bytewise", MUST, [Send(with_trailer("X-T: 1\r\nX-U: 2\r\n") + FOLLOW, 0)], answers(GOOD, FOLLOWED))
