@@ -33,6 +33,11 @@ static int on_head(void *user, const turbo__h1_head *head) {
     return conn->group->events->head(conn, head);
 }
 
+static int on_chunk(void *user, uint64_t size) {
+    turbo__conn *conn = user;
+    return conn->group->events->chunk(conn, size);
+}
+
 static int on_body(void *user, const char *data, size_t len) {
     turbo__conn *conn = user;
     return conn->group->events->body(conn, data, len);
@@ -56,7 +61,7 @@ static int on_end(void *user) {
     return stop || conn->finishing || conn->paused;
 }
 
-static const turbo__h1_events parser_events = {on_begin, on_head, on_body, on_trailer, on_end};
+static const turbo__h1_events parser_events = {on_begin, on_head, on_chunk, on_body, on_trailer, on_end};
 
 /* -- parsers and unparsed bytes -- */
 

@@ -17,12 +17,13 @@ typedef struct turbo__conn turbo__conn;
 
 /*
  * What a connection reports to the layer above, on its loop. None of them may free the connection; it goes by itself
- * after `gone`. head, body, trailer and end return 0, or 1 when nothing behind this point may be parsed any more (the layer
- * above has called turbo__conn_finish()).
+ * after `gone`. head, chunk, body, trailer and end return 0, or 1 when nothing behind this point may be parsed any more
+ * (the layer above has called turbo__conn_finish()).
  */
 typedef struct turbo__conn_events {
     void (*begin)(turbo__conn *conn);                             /* first byte of a message                */
     int (*head)(turbo__conn *conn, const turbo__h1_head *head);
+    int (*chunk)(turbo__conn *conn, uint64_t size);               /* so much body follows                   */
     int (*body)(turbo__conn *conn, const char *data, size_t len);
     int (*trailer)(turbo__conn *conn, turbo_str name, turbo_str value);
     int (*end)(turbo__conn *conn);

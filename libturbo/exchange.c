@@ -226,11 +226,15 @@ static int on_head(turbo__conn *conn, const turbo__h1_head *head) {
     return 0;
 }
 
-static int discard_body(turbo__exchange *ex, turbo_request *req, size_t len) {
-    req->body_len += len;
-    if (req->body_len <= ex->io->server->settings.body_max_bytes)
+/* A size line tells enough: a client that stalls behind it has its answer, too. */
+static int on_chunk(turbo__conn *conn, uint64_t size) {
+    turbo__exchange *ex = of(conn);
+    turbo_request *req = ex->current;
+    uint64_t max = req->refusal != 0 ? ex->io->server->settings.body_max_bytes : req->route->body_max;
+    req->want_continue = 0; /* the client did not wait */
+    if (req->body_len + size <= max)
         return 0;
-    answer_now(ex, req, req->refusal);
+    answer_now(ex, req, req->refusal != 0 ? req->refusal : 413);
     return 1;
 }
 
@@ -245,15 +249,13 @@ static int on_body(turbo__conn *conn, const char *data, size_t len) {
     turbo__exchange *ex = of(conn);
     turbo_request *req = ex->current;
     req->want_continue = 0; /* the client did not wait */
-    if (req->refusal != 0)
-        return discard_body(ex, req, len);
-    int rc = turbo__request_body_append(req, data, len, req->route->body_max);
-    if (rc == 0)
+    if (req->refusal != 0) {
+        req->body_len += len;
         return 0;
-    if (rc == TURBO_ETOOBIG) {
-        answer_now(ex, req, 413);
-        return 1;
     }
+    /* on_head() and on_chunk() have seen to the maximum: only memory can fail. */
+    if (turbo__request_body_append(req, data, len, req->route->body_max) == 0)
+        return 0;
     return no_memory(ex, req);
 }
 
@@ -342,8 +344,8 @@ static void on_gone(turbo__conn *conn) {
     drop_rest(ex);
 }
 
-const turbo__conn_events turbo__exchange_events = {on_begin, on_head,      on_body, on_trailer, on_end,
-                                                   on_error, on_truncated, on_room, on_gone};
+const turbo__conn_events turbo__exchange_events = {on_begin, on_head,  on_chunk,     on_body, on_trailer,
+                                                   on_end,   on_error, on_truncated, on_room, on_gone};
 
 int turbo__exchange_open(struct turbo__io *io, int fd, const turbo__peer *peer) {
     turbo__exchange *ex = turbo__calloc(1, sizeof *ex);

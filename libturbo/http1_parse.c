@@ -422,7 +422,7 @@ static int body_chunked(turbo__h1_parser *p, void *user, const char *bytes, size
     case TURBO__CHUNKED_MORE:
         return in_trailers ? keep_line(p, bytes, len) : TURBO__H1_MORE;
     case TURBO__CHUNKED_SIZE:
-        return TURBO__H1_MORE;
+        return p->chunked.left > 0 && p->events->on_chunk(user, p->chunked.left) ? TURBO__H1_STOPPED : TURBO__H1_MORE;
     case TURBO__CHUNKED_TRAILER:
         return take_trailer(p, user, bytes, *used);
     case TURBO__CHUNKED_DATA:

@@ -35,6 +35,7 @@ typedef struct turbo__h1_head {
 typedef struct turbo__h1_events {
     void (*on_begin)(void *user);                                  /* the first byte of a message was seen (not CRLF before it) */
     int (*on_head)(void *user, const turbo__h1_head *head);
+    int (*on_chunk)(void *user, uint64_t size);                    /* so much body follows; size > 0     */
     int (*on_body)(void *user, const char *data, size_t len);      /* transfer coding taken off; len > 0 */
     int (*on_trailer)(void *user, turbo_str name, turbo_str value); /* one that is not forbidden: http1_trailer.h */
     int (*on_end)(void *user);                                     /* message complete                   */

@@ -78,6 +78,11 @@ static int on_head(void *user, const turbo__h1_head *head) {
     return 0;
 }
 
+static int on_chunk(void *user, uint64_t size) {
+    (void)user, (void)size;
+    return 0;
+}
+
 static int on_body(void *user, const char *data, size_t len) {
     (void)user, (void)data, (void)len;
     return 0;
@@ -96,7 +101,7 @@ static int on_end(void *user) {
 static void on_begin(void *user) { (void)user; }
 
 static void run_parse(void *with, size_t count) {
-    static const turbo__h1_events events = {on_begin, on_head, on_body, on_trailer, on_end};
+    static const turbo__h1_events events = {on_begin, on_head, on_chunk, on_body, on_trailer, on_end};
     static const turbo__h1_limits limits = {65536, 100, 8192};
     const parse_input *in = with;
     turbo__h1_parser *parser;

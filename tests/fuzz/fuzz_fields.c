@@ -108,6 +108,11 @@ static int on_head(void *user, const turbo__h1_head *head) {
     return 1;
 }
 
+static int on_chunk(void *user, uint64_t size) {
+    (void)user, (void)size;
+    return 1;
+}
+
 static int on_body(void *user, const char *data, size_t len) {
     (void)user, (void)data, (void)len;
     return 1;
@@ -123,7 +128,7 @@ static int on_end(void *user) {
     return 1;
 }
 
-static const turbo__h1_events events = {on_begin, on_head, on_body, on_trailer, on_end};
+static const turbo__h1_events events = {on_begin, on_head, on_chunk, on_body, on_trailer, on_end};
 
 /* before + bytes + after, in a block of that size. */
 static text join(const char *before, text t, const char *after) {

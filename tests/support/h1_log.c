@@ -94,6 +94,23 @@ static int on_head(void *user, const turbo__h1_head *head) {
         line(log, "", head->raw + field->value.at, field->value.len);
     }
     log->closing = !head->keep_alive;
+    log->chunked = head->chunked;
+    log->left = 0;
+    return log->stop_everywhere;
+}
+
+/* Behind a chunk, or in front of the first. */
+static void expect_no_chunk(h1_log *log) {
+    if (log->chunked && log->left != 0)
+        h1_log_printf(log, "(%llu bytes of a chunk are missing)\n", (unsigned long long)log->left);
+}
+
+static int on_chunk(void *user, uint64_t size) {
+    h1_log *log = user;
+    expect_no_chunk(log);
+    if (!log->chunked || size == 0)
+        h1_log_printf(log, "(a chunk without bytes, or without the coding)\n");
+    log->left = size;
     return log->stop_everywhere;
 }
 
@@ -101,6 +118,9 @@ static int on_body(void *user, const char *data, size_t len) {
     h1_log *log = user;
     if (len == 0)
         h1_log_printf(log, "(a piece of body without bytes)\n");
+    if (log->chunked && len > log->left)
+        h1_log_printf(log, "(more bytes than the chunk has)\n");
+    log->left -= len;
     if (!log->in_body)
         h1_log_printf(log, "body ");
     log->in_body = 1;
@@ -110,6 +130,7 @@ static int on_body(void *user, const char *data, size_t len) {
 
 static int on_trailer(void *user, turbo_str name, turbo_str value) {
     h1_log *log = user;
+    expect_no_chunk(log);
     end_line(log);
     h1_log_printf(log, "trailer ");
     h1_log_escape(log, name.data, name.len);
@@ -120,6 +141,7 @@ static int on_trailer(void *user, turbo_str name, turbo_str value) {
 
 static int on_end(void *user) {
     h1_log *log = user;
+    expect_no_chunk(log);
     end_line(log);
     h1_log_printf(log, "end\n");
     if (log->closing) {
@@ -129,7 +151,7 @@ static int on_end(void *user) {
     return log->closing || log->stop_everywhere;
 }
 
-const turbo__h1_events h1_log_events = {on_begin, on_head, on_body, on_trailer, on_end};
+const turbo__h1_events h1_log_events = {on_begin, on_head, on_chunk, on_body, on_trailer, on_end};
 
 void h1_log_clear(h1_log *log) {
     log->len = 0;

@@ -3,6 +3,7 @@
 #define SUPPORT_H1_LOG_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "http1_parse.h"
 
@@ -20,13 +21,16 @@
  *     closed                 the client asked for no more messages: bytes behind are not parsed
  *     error STATUS
  *
- * and at the end of the bytes "more" when a message has begun that is not whole. Bytes but visible ASCII and inner
+ * Sizes of chunks are no line of their own: what comes is held against them, and a line in brackets says what is wrong.
+ * And at the end of the bytes "more" when a message has begun that is not whole. Bytes but visible ASCII and inner
  * spaces are escaped as in C: \r \n \t \0 \\ \xHH.
  */
 typedef struct h1_log {
     char *text; /* ended by NUL */
     size_t len, cap;
     int in_body;
+    int chunked;   /* the message being read is                               */
+    uint64_t left; /* of its chunk                                            */
     int closing;         /* the message being read is the last one                  */
     int stop_everywhere; /* every event stops the parser, which is then fed the rest */
     int ended;           /* closed or error: nothing more is fed                    */

@@ -22,6 +22,7 @@ TestSuite(conn, .timeout = 60);
 static struct {
     unsigned begins, heads, trailers, ends, truncated, rooms, gones;
     int status; /* of error */
+    uint64_t announced; /* by chunks */
     char body[64];
     size_t body_len;
     int stop_at_end; /* what end returns */
@@ -39,6 +40,12 @@ static int on_head(turbo__conn *c, const turbo__h1_head *head) {
     (void)head;
     c->owed++;
     seen.heads++;
+    return 0;
+}
+
+static int on_chunk(turbo__conn *c, uint64_t size) {
+    (void)c;
+    seen.announced += size;
     return 0;
 }
 
@@ -84,8 +91,8 @@ static void on_gone(turbo__conn *c) {
     conn = NULL;
 }
 
-static const turbo__conn_events events = {on_begin, on_head,      on_body, on_trailer, on_end,
-                                          on_error, on_truncated, on_room, on_gone};
+static const turbo__conn_events events = {on_begin, on_head,  on_chunk,     on_body, on_trailer,
+                                          on_end,   on_error, on_truncated, on_room, on_gone};
 
 static void open_conn(void) {
     int fds[2];
@@ -165,6 +172,17 @@ Test(conn, reports_each_trailer) {
     send_text("A: b\r\n\r\n");
     settle();
     cr_expect(seen.trailers == 2 && seen.ends == 1);
+    close_conn();
+}
+
+Test(conn, reports_the_size_of_a_chunk_before_its_data) {
+    open_conn();
+    send_text("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n");
+    settle();
+    cr_expect(seen.announced == 3 && seen.body_len == 0);
+    send_text("abc\r\n10\r\n");
+    settle();
+    cr_expect(seen.announced == 19 && seen.body_len == 3);
     close_conn();
 }
 

@@ -322,6 +322,10 @@ static int note(char what) {
 
 static void note_begin(void *user) { (void)user; }
 static int note_head(void *user, const turbo__h1_head *head) { (void)user; (void)head; return note('h'); }
+static int note_chunk(void *user, uint64_t size) {
+    (void)user;
+    return note((char)('0' + size));
+}
 static int note_body(void *user, const char *data, size_t len) {
     (void)user;
     (void)data;
@@ -335,7 +339,7 @@ static int note_trailer(void *user, turbo_str name, turbo_str value) {
 }
 static int note_end(void *user) { (void)user; return note('e'); }
 
-static const turbo__h1_events noting = {note_begin, note_head, note_body, note_trailer, note_end};
+static const turbo__h1_events noting = {note_begin, note_head, note_chunk, note_body, note_trailer, note_end};
 
 static void expect_resumed(const char *text, const char *expected) {
     for (stop_at = 1; stop_at <= (int)strlen(expected); stop_at++) {
@@ -356,7 +360,7 @@ Test(http1_parse, feeding_the_rest_goes_on_where_an_event_stopped) {
     expect_resumed("GET / HTTP/1.0\r\n\r\nGET / HTTP/1.0\r\n\r\n", "hehe");
     expect_resumed("POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nab", "hbe");
     expect_resumed("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n",
-                   "hbbe");
+                   "h1b2be");
     expect_resumed("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\nC: d\r\n\r\n", "htte");
 }
 

@@ -72,6 +72,21 @@ for size, status in (((1 << 20) - 1, 200), (1 << 20, 200), ((1 << 20) + 1, 413))
           needs=TURBO)
     T.add(f"turbo-chunked-{size}", MUST, chunked(b"%x\r\n" % size + b"x" * size + b"\r\n0\r\n\r\n"),
           answers(R(status), end="any"), "docs/settings.md", needs=TURBO)
+MIB = 1 << 20
+FULL = b"%x\r\n" % MIB + b"x" * MIB + b"\r\n"  # a chunk of as much as a body may have
+for name, sent in (("one", b"%x\r\n" % (MIB + 1)), ("second", FULL + b"1\r\n"),
+    ("with-extension", b"%x;a=b\r\n" % (MIB + 1)), ("15-digits", b"f" * 15 + b"\r\n")):
+    T.add(f"turbo-chunk-size-{name}", MUST, [Send(chunked(sent))], answers(R(413), end="closed"), "9110 15.5.14",
+          needs=TURBO, note="refused when its size line is there, without its data")
+T.add("turbo-chunk-size-at-404", MUST, [Send(chunked(b"%x\r\n" % (MIB + 1), target="/nosuch"))],
+      answers(R(404), end="closed"), "9110 15.5.14", needs=TURBO)
+T.add("turbo-chunk-size-at-404-allowed", MUST, chunked(FULL + b"0\r\n\r\n", target="/nosuch") + FOLLOW,
+      answers(R(404), FOLLOWED), "9110 15.5.14", needs=TURBO)
+T.add("turbo-chunk-size-route-limit", MUST, chunked(FULL * 2 + b"0\r\n\r\n", target="/echo"),
+      answers(R(200, body_is(b"x" * (2 * MIB)))), "docs/settings.md", needs=TURBO,
+      note="/echo takes 16 MiB")
+T.add("turbo-chunk-size-above-route-limit", MUST, [Send(chunked(b"%x\r\n" % (16 * MIB + 1), target="/echo"))],
+      answers(R(413), end="closed"), "docs/settings.md", needs=TURBO)
 T.add("turbo-route-body-limit", MUST, req("/echo", "POST", f"Content-Length: {2 << 20}", body=b"x" * (2 << 20)),
       answers(R(200, body_is(b"x" * (2 << 20)))),
       "docs/settings.md", needs=TURBO, note="/echo takes 16 MiB")
