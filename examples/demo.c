@@ -1,6 +1,7 @@
 /* demo.c - the routes of the demo, by native handlers; examples/demo.py is its twin in Python. */
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ static const char index_text[] = "libturbo demo\n"
                                  "GET  /sync        {\"ok\":true} from a sync handler\n"
                                  "GET  /async       {\"ok\":true} from an async handler that awaits nothing\n"
                                  "GET  /sleep       ?ms=1: awaits a timer\n"
+                                 "any  /span        ?ms=1: awaits a timer; counts its beginning and end among all others\n"
                                  "GET  /users/{id}  JSON with the id\n"
                                  "any  /reflect     the request as JSON\n"
                                  "GET  /big         ?bytes=N: N bytes, up to 64 MiB\n"
@@ -360,6 +362,51 @@ static int on_sleep(turbo_request *req, void *user) {
     return turbo_request_on_gone(req, cancel_sleep, NULL);
 }
 
+/* When a request of /span began and ended, on a clock that counts only that: two ran together when the spans overlap. */
+typedef struct span {
+    turbo_request *req;
+    turbo_timer *timer;
+    unsigned long long begun;
+} span;
+
+static atomic_ullong ticks;
+
+static void drop_span(span *s) {
+    turbo_request_release(s->req);
+    free(s);
+}
+
+static void end_span(turbo_shard *shard, int status, void *user) {
+    span *s = user;
+    char body[80];
+    int len = snprintf(body, sizeof body, "{\"begun\":%llu,\"ended\":%llu}", s->begun, atomic_fetch_add(&ticks, 1));
+    (void)shard;
+    (void)turbo_request_reply(s->req, status == 0 ? 200 : 503, JSON, body, (size_t)len);
+    drop_span(s);
+}
+
+static void cancel_span(turbo_request *req, void *user) {
+    turbo_timer_cancel(((span *)user)->timer);
+    (void)turbo_request_fail(req);
+    drop_span(user);
+}
+
+static int on_span(turbo_request *req, void *user) {
+    uint64_t ms = 1;
+    span *s;
+    (void)user;
+    if (read_number(req, "ms", 60000, &ms) < 0)
+        return 0;
+    if ((s = malloc(sizeof *s)) == NULL)
+        return TURBO_ENOMEM;
+    *s = (span){.req = turbo_request_retain(req), .begun = atomic_fetch_add(&ticks, 1)};
+    int rc = turbo_shard_timer(&s->timer, turbo_request_shard(req), ms, end_span, s);
+    if (rc == 0)
+        return turbo_request_on_gone(req, cancel_span, s);
+    drop_span(s);
+    return rc;
+}
+
 /* -- a streamed answer -- */
 
 /* What is left to write. */
@@ -430,7 +477,7 @@ static const struct {
     {"GET", "/async", on_async, 1},     {"GET", "/sleep", on_sleep, 1},   {"GET", "/users/{id}", on_user, 0},
     {NULL, "/reflect", on_reflect, 0},  {"GET", "/big", on_big, 0},       {"GET", "/stream", on_stream, 0},
     {"GET", "/nothing", on_nothing, 0}, {"GET", "/cached", on_cached, 0}, {"GET", "/fail", on_fail, 0},
-    {"GET", "/block", on_block, 1},     {"GET", "/spin", on_spin, 1},
+    {"GET", "/block", on_block, 1},     {"GET", "/spin", on_spin, 1},     {NULL, "/span", on_span, 1},
 };
 
 static int add_plain_routes(turbo_server *server, const turbo_route_options *sync) {

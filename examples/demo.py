@@ -7,6 +7,7 @@ Every setting of turbo.settings() is a flag; --help lists them.
 
 import argparse
 import asyncio
+import itertools
 import threading
 import time
 from typing import Any, Dict, Iterator, List
@@ -23,6 +24,7 @@ GET  /json        {"ok":true}
 GET  /sync        {"ok":true} from a sync handler
 GET  /async       {"ok":true} from an async handler that awaits nothing
 GET  /sleep       ?ms=1: awaits a timer
+any  /span        ?ms=1: awaits a timer; counts its beginning and end among all others
 GET  /users/{id}  JSON with the id
 any  /reflect     the request as JSON
 GET  /big         ?bytes=N: N bytes, up to 64 MiB
@@ -75,6 +77,17 @@ async def no_await(request: turbo.Request) -> bytes:
 async def sleep(request: turbo.Request) -> bytes:
     await asyncio.sleep(number(request, "ms", 1, 60000) / 1000)
     return b'{"ok":true}'
+
+
+ticks = itertools.count()
+
+
+@app.route("/span")
+async def span(request: turbo.Request) -> Dict[str, Any]:
+    """Two of these ran together when their spans overlap."""
+    begun = next(ticks)
+    await asyncio.sleep(number(request, "ms", 1, 60000) / 1000)
+    return {"begun": begun, "ended": next(ticks)}
 
 
 @app.get("/users/{id}")

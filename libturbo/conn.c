@@ -49,7 +49,7 @@ static int on_trailer(void *user, turbo_str name, turbo_str value) {
 }
 
 static int at_cap(const turbo__conn *conn) {
-    return conn->owed >= conn->group->settings->pipeline_max || !turbo__conn_has_room(conn);
+    return conn->held || conn->owed >= conn->group->settings->pipeline_max || !turbo__conn_has_room(conn);
 }
 
 static int on_end(void *user) {
@@ -235,7 +235,7 @@ static int send_out(turbo__conn *conn) {
 /* The cap has hysteresis: half of what was owed, and of the unsent bytes, has to leave first. */
 static int may_resume(const turbo__conn *conn) {
     const turbo__settings *s = conn->group->settings;
-    return conn->paused && !conn->finishing && conn->owed <= s->pipeline_max / 2 &&
+    return conn->paused && !conn->held && !conn->finishing && conn->owed <= s->pipeline_max / 2 &&
            conn->out.bytes <= s->unsent_max_bytes / 2;
 }
 
@@ -324,8 +324,10 @@ static void on_stream(turbo__stream *stream, uint32_t what) {
         return;
     }
     read_some(conn);
-    /* A hang-up while reading is stopped ends the connection: nothing that is owed can arrive any more. */
-    if (!conn->dead && stream->hup && !may_read(conn))
+    /* A hang-up while reading is stopped ends the connection: nothing that is owed can arrive any more. So does the
+     * client's end where that is to cancel. */
+    int gone = stream->hup || (stream->fin && conn->group->settings->on_fin == TURBO__ON_FIN_CANCEL);
+    if (!conn->dead && gone && !may_read(conn))
         turbo__conn_kill(conn);
     if (!conn->dead)
         turbo__conn_touch(conn);

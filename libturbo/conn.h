@@ -31,7 +31,7 @@ typedef struct turbo__conn_events {
     void (*error)(turbo__conn *conn, int status, const char *reason);
     /* The message being read will never be complete: the client ended its sending side. */
     void (*truncated)(turbo__conn *conn);
-    /* There is room to send again: streamed answers may go on. */
+    /* There is room to send: streamed answers may go on, and what is held may begin. */
     void (*room)(turbo__conn *conn);
     /* Nothing can be sent any more, or everything was: forget the connection. Called once. */
     void (*gone)(turbo__conn *conn);
@@ -84,6 +84,7 @@ struct turbo__conn {
     uint8_t dead;
     uint8_t waiting;          /* what the deadline is for                                 */
     uint8_t feeding;          /* in the parser: more messages may be in the same bytes    */
+    uint8_t held;             /* the last message waits for those before it: not read; kept by the layer above */
 };
 
 /** @return 0; TURBO_ENOMEM; TURBO_EMFILE; TURBO_ESYS. Thread: setup. */

@@ -7,6 +7,7 @@
 #include "http1_write.h"
 #include "io.h"
 #include "mem.h"
+#include "methods.h"
 #include "server.h"
 #include "shard.h"
 #include "turbo/error.h"
@@ -82,6 +83,7 @@ static void abandon(turbo_request *req) {
 /* Messages behind one whose answer ends the connection: they get none. */
 static void drop_rest(turbo__exchange *ex) {
     ex->current = NULL;
+    ex->conn.held = 0;
     while (ex->first != NULL)
         abandon(pop(ex));
 }
@@ -275,6 +277,16 @@ static void dispatch(turbo__exchange *ex, turbo_request *req) {
         turbo__io_dispatch(ex->io, req);
 }
 
+static int is_safe(const turbo_request *req) {
+    return turbo__methods_is_safe(turbo__request_span(req, req->method));
+}
+
+/* Only safe methods are worked on together (RFC 9112 9.3.2). What has another one begins when all answers before it are
+ * in the connection's hands: so while it is worked on it is the first, and it is enough to look at that. */
+static int must_wait(const turbo__exchange *ex, const turbo_request *req) {
+    return ex->first != req && !(is_safe(req) && is_safe(ex->first));
+}
+
 static int on_end(turbo__conn *conn) {
     turbo__exchange *ex = of(conn);
     turbo_request *req = ex->current;
@@ -286,6 +298,8 @@ static int on_end(turbo__conn *conn) {
         turbo__conn_finish(conn, 1);
     if (req->refusal != 0)
         (void)turbo__answer_status(req, req->refusal);
+    else if (must_wait(ex, req))
+        conn->held = 1;
     else
         dispatch(ex, req);
     return last;
@@ -334,6 +348,10 @@ static void on_room(turbo__conn *conn) {
     /* Until an answer is here, whether it is streamed is its maker's to say. */
     if (ex->first != NULL && ex->first->answered && ex->first->streamed)
         pump(ex);
+    if (conn->held && ex->first == ex->last) {
+        conn->held = 0;
+        dispatch(ex, ex->first);
+    }
 }
 
 static void on_gone(turbo__conn *conn) {

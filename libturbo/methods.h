@@ -49,6 +49,9 @@ uint64_t turbo__methods_find(const turbo__methods *methods, turbo_str name);
  *  recognizes it. */
 int turbo__methods_is_standard(turbo_str name);
 
+/** Whether a request with this method asks for nothing but an answer (RFC 9110 9.2.1). */
+int turbo__methods_is_safe(turbo_str name);
+
 /** Make the Allow text of a set, and those of its unions with the sets added before, because patterns that match the
  *  same path share an answer. Unions are left out once there are a few hundred texts.
  *  @return 0; TURBO_ENOMEM. Thread: setup. */

@@ -28,6 +28,37 @@ def test_nothing_overtakes_a_slow_answer(client: Client) -> None:
     assert client.answer().body == client.answer().body == OK_BODY
 
 
+def spans(client: Client, *requests: str) -> list:
+    """When each ran, on the clock of /span. A request is METHOD MS."""
+    asked = [line.split() for line in requests]
+    client.send(b"".join(request(f"/span?ms={ms}", method, body=b"x") for method, ms in asked))
+    return [client.answer().json() for _ in asked]
+
+
+def test_nothing_runs_beside_a_post(client: Client) -> None:
+    """RFC 9112 9.3.2: nor beside anything else that is not safe."""
+    done = -1
+    for span in spans(client, "POST 60", "GET 30", "PUT 0", "POST 30", "DELETE 0", "GET 0"):
+        assert done < span["begun"] < span["ended"]
+        done = span["ended"]
+
+
+def test_gets_run_together_until_a_post_waits_for_them(client: Client) -> None:
+    *gets, post, last = spans(client, "GET 200", "GET 200", "GET 200", "POST 0", "GET 0")
+    assert max(get["begun"] for get in gets) < min(get["ended"] for get in gets)
+    assert max(get["ended"] for get in gets) < post["begun"]
+    assert post["ended"] < last["begun"]
+
+
+def test_other_connections_do_not_wait(server: Server) -> None:
+    with server.client() as slow, server.client() as other:
+        slow.send(request("/span?ms=400", "POST", body=b"x") + request("/span?ms=0"))
+        wait_until(lambda: sum(shard["inflight"] for shard in server.stats()["shards"]) == 1, "the first is worked on")
+        beside = other.request("/span?ms=0", "POST", body=b"x").json()
+        first, behind = slow.answer().json(), slow.answer().json()
+        assert first["begun"] < beside["begun"] < beside["ended"] < first["ended"] < behind["begun"]
+
+
 @pytest.mark.parametrize("count", [63, 64, 65, 300])
 def test_answers_come_in_order_beyond_every_cap(client: Client, count: int) -> None:
     """pipeline_max is 64: what is above it is read later."""

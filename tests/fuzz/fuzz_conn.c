@@ -46,6 +46,7 @@ typedef struct message {
     int state;
     uint8_t waits;      /* a write got TURBO_EAGAIN, and no event since                */
     uint8_t gone;
+    uint8_t is_safe;    /* by its method: may be worked on together with others like it */
     uint64_t promised;  /* Content-Length of a streamed answer, or UINT64_MAX          */
 } message;
 
@@ -88,6 +89,10 @@ static void on_begin(turbo__conn *conn) {
     turbo__exchange_events.begin(conn);
 }
 
+static int has_method(const turbo__h1_head *head, const char *name) {
+    return head->method.len == strlen(name) && memcmp(head->raw + head->method.at, name, strlen(name)) == 0;
+}
+
 static int on_head(turbo__conn *conn, const turbo__h1_head *head) {
     wire_message *m = &now.wire[now.count - 1];
     MUST(now.count > 0 && !m->has_head, "a head without a beginning");
@@ -95,6 +100,8 @@ static int on_head(turbo__conn *conn, const turbo__h1_head *head) {
     m->is_head = head->is_head;
     m->version = head->version;
     m->expects = head->expect_continue;
+    now.messages[now.count - 1].is_safe = has_method(head, "GET") || has_method(head, "HEAD") ||
+                                          has_method(head, "OPTIONS") || has_method(head, "TRACE");
     int rc = turbo__exchange_events.head(conn, head);
     now.messages[now.count - 1].req = ((turbo__exchange *)conn)->current;
     return rc;
@@ -114,13 +121,21 @@ static wire_message *wire_of(const message *m) { return &now.wire[m - now.messag
 
 static void answer(message *m, uint8_t how);
 
+/* It is given to a handler: what is worked on beside it must be safe, as it must (RFC 9112 9.3.2). */
+static void begin_work(message *m) {
+    MUST(m->state == NONE, "the same request twice");
+    for (const message *other = now.messages; other < m; other++)
+        MUST((other->state != OPEN && other->state != BEGUN) || (other->is_safe && m->is_safe),
+             "message %zu is worked on beside %zu", (size_t)(m - now.messages), (size_t)(other - now.messages));
+    m->state = OPEN;
+}
+
 static void take_batch(void *self, turbo_shard *shard, turbo_request *const *reqs, size_t n) {
     (void)self, (void)shard;
     for (size_t i = 0; i < n; i++) {
         message *m = find(reqs[i]);
-        MUST(m->state == NONE, "the same request twice");
+        begin_work(m);
         m->req = turbo_request_retain(reqs[i]);
-        m->state = OPEN;
         if (now.answers_at_once)
             answer(m, 1);
     }
@@ -143,7 +158,7 @@ static void take_events(void *self, turbo_shard *shard, turbo_request *req, uint
 static int answer_inline(turbo_request *req, void *user) {
     message *m = find(req);
     (void)user;
-    m->state = OPEN;
+    begin_work(m);
     turbo_request_retain(req);
     answer(m, 2);
     return 0;

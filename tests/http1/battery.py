@@ -45,7 +45,7 @@ def fault_of(outcome: Outcome, wire: Wire) -> Optional[str]:
             return f"response {i + 1}: {fault}"
     if len(seen) > len(outcome.responses):
         return f"{len(seen)} responses, not {len(outcome.responses)}: {seen[len(outcome.responses)]}"
-    return None
+    return outcome.together(seen) if outcome.together else None
 
 
 def is_beginning(outcome: Outcome, wire: Wire) -> bool:

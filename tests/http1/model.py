@@ -91,6 +91,7 @@ class Outcome(NamedTuple):
     responses: Tuple[R, ...]
     end: str  # open: a further request is answered; closed: the server has ended it; any
     longer: bool = False  # further responses may follow
+    together: Optional[Callable[[Sequence[Response]], Optional[str]]] = None  # what is wrong with all of them
 
 
 Outcomes = List[Outcome]
@@ -249,6 +250,22 @@ def says_close(response: Response) -> Optional[str]:
 
 def says_keep_alive(response: Response) -> Optional[str]:
     return None if "keep-alive" in response.tokens("Connection") else "no Connection: keep-alive"
+
+
+def one_by_one(responses: Sequence[Response]) -> Optional[str]:
+    """Answers of /span: each handler began when the one before it had ended."""
+    spans = [response.json() for response in responses]
+    for i, (a, b) in enumerate(zip(spans, spans[1:])):
+        if b["begun"] < a["ended"]:
+            return f"request {i + 2} was begun before request {i + 1} was done"
+    return None
+
+
+def all_at_once(responses: Sequence[Response]) -> Optional[str]:
+    """Answers of /span: all had begun before one ended."""
+    spans = [response.json() for response in responses]
+    first = min(span["ended"] for span in spans)
+    return None if all(span["begun"] < first for span in spans) else "one was done before another one was begun"
 
 
 OK = R(200)

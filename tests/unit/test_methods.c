@@ -123,3 +123,13 @@ Test(methods, failed_allocations_can_be_repeated) {
     }
     cr_expect_not(failing_alloc_leaks());
 }
+
+Test(methods, four_are_safe) {
+    static const char *const safe[] = {"GET", "HEAD", "OPTIONS", "TRACE"};
+    static const char *const others[] = {"POST", "PUT", "DELETE", "PATCH", "CONNECT", "QUERY", "get", "GE", "GETS",
+                                         "HEADX", "OPTIONS2", "TRACER", ""};
+    for (size_t i = 0; i < sizeof safe / sizeof *safe; i++)
+        cr_expect(turbo__methods_is_safe((turbo_str){safe[i], strlen(safe[i])}), "%s", safe[i]);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        cr_expect_not(turbo__methods_is_safe((turbo_str){others[i], strlen(others[i])}), "%s", others[i]);
+}

@@ -10,9 +10,9 @@ from conftest import Client, Serve
 
 
 def ask_together(client: Client, count: int, path: str = "/") -> List[Any]:
-    """`count` requests in one packet on one connection, so that they share a batch."""
+    """`count` requests in one packet on one connection, so that they share a batch (as POSTs they would not)."""
     with client.socket() as s:
-        s.sendall(b"".join(b"POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n%d" % (path.encode(), i % 10) for i in range(count)))
+        s.sendall(b"".join(b"GET %s HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n%d" % (path.encode(), i % 10) for i in range(count)))
         s.shutdown(1)
         data = b""
         while part := s.recv(65536):
@@ -24,7 +24,7 @@ def ask_together(client: Client, count: int, path: str = "/") -> List[Any]:
 def test_requests_that_come_together_share_a_batch(serve: Serve) -> None:
     app = turbo.App()
 
-    @app.post("/", batch=True)
+    @app.get("/", batch=True)
     def handler(requests: List[turbo.Request]) -> List[Any]:
         return [{"batch": len(requests), "body": request.text} for request in requests]
 
@@ -37,7 +37,7 @@ def test_batch_limit(serve: Serve) -> None:
     app = turbo.App()
     sizes: List[int] = []
 
-    @app.post("/", batch=3)
+    @app.get("/", batch=3)
     def handler(requests: List[turbo.Request]) -> List[Any]:
         sizes.append(len(requests))
         return [None] * len(requests)
@@ -67,7 +67,7 @@ def test_batch_wait_gathers_requests_that_come_one_by_one(serve: Serve, loop_nam
 def test_async_batch_handler(serve: Serve, task_name: str) -> None:
     app = turbo.App()
 
-    @app.post("/", batch=True)
+    @app.get("/", batch=True)
     async def handler(requests: List[turbo.Request]) -> List[Any]:
         await asyncio.sleep(0.01)
         return [request.body for request in requests]
@@ -82,13 +82,13 @@ def test_async_batch_handler(serve: Serve, task_name: str) -> None:
 def test_a_wrong_number_of_answers_is_500_for_all(serve: Serve, failures: Any, result: Any, reason: str) -> None:
     app = turbo.App()
 
-    @app.post("/", batch=True)
+    @app.get("/", batch=True)
     def handler(requests: List[turbo.Request]) -> Any:
         return result(len(requests))
 
     assert ask_together(serve(app), 4) == [(500, b"Internal Server Error\n")] * 4
     assert len(failures()) == 1 and reason in str(failures()[0].exc_info[1])
-    assert failures()[0].getMessage() == "handler failed: batch of 4 for POST /"
+    assert failures()[0].getMessage() == "handler failed: batch of 4 for GET /"
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -101,7 +101,7 @@ def test_an_exception_is_500_for_all_and_logged_once(serve: Serve, failures: Any
     async def coroutine(requests: List[turbo.Request]) -> Any:
         sync(requests)
 
-    app.post("/", batch=True)(sync if kind == "sync" else coroutine)
+    app.get("/", batch=True)(sync if kind == "sync" else coroutine)
     assert [status for status, _ in ask_together(serve(app), 4)] == [500] * 4
     assert len(failures()) == 1
 
@@ -109,7 +109,7 @@ def test_an_exception_is_500_for_all_and_logged_once(serve: Serve, failures: Any
 def test_an_http_error_answers_all(serve: Serve, failures: Any) -> None:
     app = turbo.App()
 
-    @app.post("/", batch=True)
+    @app.get("/", batch=True)
     def handler(requests: List[turbo.Request]) -> Any:
         raise turbo.HTTPError(429, "later\n")
 
@@ -119,7 +119,7 @@ def test_an_http_error_answers_all(serve: Serve, failures: Any) -> None:
 def test_one_bad_answer_is_500_for_its_request_only(serve: Serve, failures: Any) -> None:
     app = turbo.App()
 
-    @app.post("/", batch=True)
+    @app.get("/", batch=True)
     def handler(requests: List[turbo.Request]) -> List[Any]:
         return [b"a", object(), ValueError("one"), turbo.HTTPError(404, "none\n"), (b"e")][: len(requests)]
 
@@ -136,7 +136,7 @@ def test_one_bad_answer_is_500_for_its_request_only(serve: Serve, failures: Any)
 def test_what_the_handler_does_to_its_list_changes_nothing(serve: Serve) -> None:
     app = turbo.App()
 
-    @app.post("/", batch=True)
+    @app.get("/", batch=True)
     def handler(requests: List[turbo.Request]) -> List[Any]:
         count = len(requests)
         requests.clear()
@@ -148,18 +148,35 @@ def test_what_the_handler_does_to_its_list_changes_nothing(serve: Serve) -> None
 def test_batches_and_single_requests_side_by_side(serve: Serve) -> None:
     app = turbo.App()
 
-    @app.post("/b", batch=True)
+    @app.get("/b", batch=True)
     async def many(requests: List[turbo.Request]) -> List[Any]:
         return [b"b"] * len(requests)
 
-    @app.post("/a")
+    @app.get("/a")
     async def one(request: turbo.Request) -> bytes:
         return b"a"
 
     with serve(app).socket() as s:
-        s.sendall(b"".join(b"POST /%s HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n" % name for name in (b"a", b"b", b"a", b"b")))
+        s.sendall(b"".join(b"GET /%s HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n" % name for name in (b"a", b"b", b"a", b"b")))
         s.shutdown(1)
         data = b""
         while part := s.recv(65536):
             data += part
     assert [piece[-1:] for piece in data.split(b"HTTP/1.1 ")[1:]] == [b"a", b"b", b"a", b"b"]
+
+
+def test_pipelined_posts_share_no_batch(serve: Serve) -> None:
+    """They are worked on one by one (RFC 9112 9.3.2)."""
+    app = turbo.App()
+
+    @app.post("/", batch=True)
+    def handler(requests: List[turbo.Request]) -> List[Any]:
+        return [str(len(requests))] * len(requests)
+
+    with serve(app).socket() as s:
+        s.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n" * 5)
+        s.shutdown(1)
+        data = b""
+        while part := s.recv(65536):
+            data += part
+    assert [piece[-1:] for piece in data.split(b"HTTP/1.1 ")[1:]] == [b"1"] * 5

@@ -1,7 +1,9 @@
 """Several requests on a connection at once: RFC 9112 9.3.2."""
 
-from model import (ECHO_OK, FOLLOW, FOLLOWED, MUST, OK, R, SHOULD, SMUGGLED, Await, EndSending, Hold, Pause, Send,
-                   Topic, answers, body_is, chunked, post, refuses, req, saw, size_is)
+from typing import Sequence
+
+from model import (ECHO_OK, FOLLOW, FOLLOWED, MUST, OK, R, SHOULD, SMUGGLED, Await, EndSending, Hold, Outcome, Pause,
+                   Send, Topic, all_at_once, answers, body_is, chunked, one_by_one, post, refuses, req, saw, size_is)
 
 T = Topic("pipelining", "9112 9.3.2")
 
@@ -135,3 +137,35 @@ T.add("404-behind-slow", MUST, SLOW + req("/nosuch") + req("/json", "DELETE") + 
 T.add("head-behind-slow", MUST, SLOW + req("/json", "HEAD") + req("/nosuch", "HEAD") + get(1),
       answers(SLOW_OK, OK, R(404), got(1)),
       methods=("GET", "HEAD", "HEAD", "GET"))
+
+
+# -- worked on one by one, or together: the answers' order does not tell, so the handlers of /span do --
+def spans(*requests: Sequence[object]) -> bytes:
+    return b"".join(req(f"/span?ms={ms}", str(method), "Content-Length: 0") for method, ms in requests)
+
+
+def each_alone(count: int) -> list:
+    return [Outcome((OK,) * count, "open", together=one_by_one)]
+
+
+for name, requests in (
+    ("post-then-get", (("POST", 200), ("GET", 0))), ("get-then-post", (("GET", 200), ("POST", 0))),
+    ("post-post", (("POST", 100), ("POST", 0))), ("put-delete", (("PUT", 100), ("DELETE", 50), ("PUT", 0))),
+    ("patch-options", (("PATCH", 100), ("OPTIONS", 0))), ("get-then-get-in-lower-case", (("GET", 100), ("get", 0))),
+    ("unknown-then-get", (("FROB", 100), ("GET", 0))),
+    ("mixed", (("POST", 100), ("GET", 50), ("POST", 20), ("GET", 50), ("DELETE", 0))),
+):
+    T.add(f"effect-{name}", MUST, spans(*requests), each_alone(len(requests)),
+          note="what has another method than a safe one is done before the next is begun, and behind all before it")
+T.add("effect-post-then-get-later", MUST, [Send(spans(("POST", 300))), Pause(0.1), Send(spans(("GET", 0)))],
+      each_alone(2))
+T.add("effect-post-then-get-then-ended", MUST, [Send(spans(("POST", 200), ("GET", 0))), EndSending()],
+      [Outcome((OK, OK), "any", together=one_by_one)])
+T.add("effect-post-then-get-then-garbage", MUST, spans(("POST", 200), ("POST", 0)) + b"\x01\x02\r\n\r\n",
+      refuses(400, after=[OK, OK]), note="the refusal comes behind what is answered one by one")
+T.add("effect-close-on-the-first", MUST, req("/span?ms=200", "POST", "Content-Length: 0", "Connection: close") +
+      spans(("GET", 0)), answers(OK, end="closed"), "9112 9.6")
+for name, methods in (("gets", ("GET", "GET", "GET")), ("get-options-trace", ("GET", "OPTIONS", "TRACE"))):
+    T.add(f"together-{name}", SHOULD, spans(*((method, 400) for method in methods)),
+          [Outcome((OK,) * 3, "open", together=all_at_once)], needs=["turbo-limits"],
+          note="libturbo's promise: safe methods do not wait for each other")

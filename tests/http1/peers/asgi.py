@@ -1,6 +1,7 @@
 """The demos' routes as an ASGI application, served by uvicorn. usage: asgi.py httptools|h11"""
 
 import asyncio
+import itertools
 import json
 import socket
 import sys
@@ -9,6 +10,7 @@ from urllib.parse import parse_qs
 import uvicorn
 
 OK = b'{"ok":true}'
+ticks = itertools.count()
 JSON, BYTES = b"application/json", b"application/octet-stream"
 GET_ROUTES = {"/", "/json", "/sync", "/async", "/sleep", "/big", "/stream", "/nothing", "/cached", "/fail"}
 
@@ -56,7 +58,7 @@ async def app(scope, receive, send):
     allowed = "GET, HEAD" if path in GET_ROUTES or path.startswith("/users/") else "POST" if path == "/echo" else ""
     if path == "*" and method == "OPTIONS":
         return await send_answer(scope, send, 204, fields=[(b"allow", b"GET, HEAD, POST")])
-    if not allowed and path != "/reflect":
+    if not allowed and path not in ("/reflect", "/span"):
         return await send_answer(scope, send, 404, b"not found", b"text/plain")
     if allowed and method == "OPTIONS":
         return await send_answer(scope, send, 204, fields=[(b"allow", allowed.encode())])
@@ -67,6 +69,10 @@ async def app(scope, receive, send):
         return
     if path == "/reflect":
         return await send_answer(scope, send, 200, reflection(scope, body))
+    if path == "/span":
+        begun = next(ticks)
+        await asyncio.sleep(numbers.get("ms", 1) / 1000)
+        return await send_answer(scope, send, 200, json.dumps({"begun": begun, "ended": next(ticks)}).encode())
     if path == "/echo":
         kind = dict(scope["headers"]).get(b"content-type", BYTES)
         return await send_answer(scope, send, 200, body, kind)

@@ -1,9 +1,12 @@
 """What stands behind nginx: it trusts what nginx sends, one request a connection."""
 
 import asyncio
+import itertools
 import json
 from typing import List, Tuple
 from urllib.parse import parse_qs, unquote_to_bytes
+
+ticks = itertools.count()
 
 
 async def answer(writer: asyncio.StreamWriter, status: str, kind: str, body: bytes) -> None:
@@ -34,6 +37,11 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     if path == "/sleep":
         await asyncio.sleep(numbers.get("ms", 1) / 1000)
         await answer(writer, "200 OK", "application/json", b'{"ok":true}')
+    elif path == "/span":
+        begun = next(ticks)
+        await asyncio.sleep(numbers.get("ms", 1) / 1000)
+        text = json.dumps({"begun": begun, "ended": next(ticks)})
+        await answer(writer, "200 OK", "application/json", text.encode())
     elif path == "/big":
         await answer(writer, "200 OK", "application/octet-stream", b"x" * numbers.get("bytes", 1024))
     elif path == "/stream":

@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -54,6 +55,15 @@ func reflect(w http.ResponseWriter, r *http.Request, body []byte) {
 	text, _ := json.Marshal(map[string]any{
 		"method": r.Method, "path": r.URL.EscapedPath(), "query": r.URL.RawQuery, "headers": headers, "body": latin1(body),
 	})
+	answer(w, "application/json", text)
+}
+
+var ticks atomic.Int64
+
+func span(w http.ResponseWriter, r *http.Request) {
+	begun := ticks.Add(1)
+	time.Sleep(time.Duration(number(r, "ms", 1)) * time.Millisecond)
+	text, _ := json.Marshal(map[string]int64{"begun": begun, "ended": ticks.Add(1)})
 	answer(w, "application/json", text)
 }
 
@@ -112,7 +122,7 @@ func allowed(path string) string {
 func serve(w http.ResponseWriter, r *http.Request) {
 	methods := allowed(r.URL.Path)
 	known := strings.Contains(", "+methods+", OPTIONS,", ", "+r.Method+",")
-	if methods == "" && r.URL.Path != "/reflect" {
+	if methods == "" && r.URL.Path != "/reflect" && r.URL.Path != "/span" {
 		http.NotFound(w, r)
 		return
 	}
@@ -143,6 +153,8 @@ func serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/reflect":
 		reflect(w, r, body)
+	case r.URL.Path == "/span":
+		span(w, r)
 	case r.Method == "OPTIONS":
 		w.Header().Set("Allow", methods)
 		w.WriteHeader(204)
