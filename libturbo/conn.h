@@ -31,7 +31,7 @@ typedef struct turbo__conn_events {
     void (*error)(turbo__conn *conn, int status, const char *reason);
     /* The message being read will never be complete: the client ended its sending side. */
     void (*truncated)(turbo__conn *conn);
-    /* There is room to send: streamed answers may go on, and what is held may begin. */
+    /* There is room to send, and what could be read was: streamed answers may go on, and what is held may begin. */
     void (*room)(turbo__conn *conn);
     /* Nothing can be sent any more, or everything was: forget the connection. Called once. */
     void (*gone)(turbo__conn *conn);

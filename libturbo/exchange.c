@@ -144,8 +144,6 @@ static void offer_continue(turbo__exchange *ex) {
 static void pump(turbo__exchange *ex) {
     while (!ex->conn.dead && ex->first != NULL && ex->first->answered && send_first(ex)) {
     }
-    if (!ex->conn.dead)
-        offer_continue(ex);
 }
 
 void turbo__exchange_deliver(turbo_request *req) {
@@ -223,8 +221,8 @@ static int on_head(turbo__conn *conn, const turbo__h1_head *head) {
         return 1;
     }
     req->want_continue = head->expect_continue && (req->chunked || req->body_length > 0);
-    if (ex->first == req)
-        offer_continue(ex);
+    if (req->want_continue)
+        turbo__conn_touch(conn); /* offered when the turn ends, if no byte of the body was read until then */
     return 0;
 }
 
@@ -250,7 +248,7 @@ static int no_memory(turbo__exchange *ex, turbo_request *req) {
 static int on_body(turbo__conn *conn, const char *data, size_t len) {
     turbo__exchange *ex = of(conn);
     turbo_request *req = ex->current;
-    req->want_continue = 0; /* the client did not wait */
+    req->want_continue = 0; /* the client did not wait (RFC 9110 10.1.1) */
     if (req->refusal != 0) {
         req->body_len += len;
         return 0;
@@ -352,6 +350,8 @@ static void on_room(turbo__conn *conn) {
         conn->held = 0;
         dispatch(ex, ex->first);
     }
+    if (!conn->dead)
+        offer_continue(ex);
 }
 
 static void on_gone(turbo__conn *conn) {

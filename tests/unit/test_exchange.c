@@ -15,6 +15,7 @@
 TestSuite(exchange, .timeout = 60);
 
 #define ASK "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+#define EXPECTS "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
 #define BIG_BYTES ((size_t)16 << 20) /* more than the kernel's buffers of one connection take */
 
 static char big[BIG_BYTES];
@@ -319,9 +320,51 @@ Test(exchange, continue_is_offered_once_the_answers_before_it_have_left) {
     rig r;
     client c;
     start(&r, &c, 0, "");
-    client_send(&c, ASK "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+    client_send(&c, ASK EXPECTS);
     AWAIT(r.seen.count == 1 && stats_of(&r).taken == 2);
     cr_expect_eq(stats_of(&r).bytes_out, 0);
+    cr_expect_eq(reply(r.seen.reqs[0], "ok"), 0);
+    cr_expect_eq(client_answer(&c), 200);
+    cr_expect_eq(client_answer(&c), 100);
+    client_send(&c, "abc");
+    AWAIT(r.seen.count == 2);
+    cr_expect_eq(reply(r.seen.reqs[1], "ok"), 0);
+    cr_expect_eq(client_answer(&c), 200);
+    end(&r, &c);
+}
+
+Test(exchange, continue_is_not_said_when_a_byte_of_the_body_came_with_the_head) {
+    static const char *const parts[][2] = {
+        {EXPECTS "abc", ""}, {EXPECTS "a", "bc"},
+        {"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na",
+         "bc\r\n0\r\n\r\n"}};
+    for (size_t i = 0; i < 6; i++) {
+        rig r;
+        client c;
+        start(&r, &c, 0, i < 3 ? "" : "io_threads=0");
+        client_send(&c, parts[i % 3][0]);
+        AWAIT(stats_of(&r).bytes_in >= strlen(parts[i % 3][0]));
+        client_send(&c, parts[i % 3][1]);
+        AWAIT(r.seen.count == 1);
+        cr_expect_eq(turbo_request_body(r.seen.reqs[0]).len, 3);
+        cr_expect_eq(reply(r.seen.reqs[0], "ok"), 0);
+        cr_expect_eq(client_answer(&c), 200);
+        client_send(&c, EXPECTS); /* and the next time it is */
+        cr_expect_eq(client_answer(&c), 100);
+        client_send(&c, "abc");
+        AWAIT(r.seen.count == 2);
+        cr_expect_eq(reply(r.seen.reqs[1], "ok"), 0);
+        cr_expect_eq(client_answer(&c), 200);
+        end(&r, &c);
+    }
+}
+
+Test(exchange, continue_is_offered_to_what_was_kept_back) {
+    rig r;
+    client c;
+    start(&r, &c, 0, "pipeline_max=1");
+    client_send(&c, ASK EXPECTS);
+    AWAIT(r.seen.count == 1);
     cr_expect_eq(reply(r.seen.reqs[0], "ok"), 0);
     cr_expect_eq(client_answer(&c), 200);
     cr_expect_eq(client_answer(&c), 100);

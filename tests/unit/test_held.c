@@ -277,6 +277,26 @@ Test(held, what_was_shed_is_waited_for_no_longer) {
     }
 }
 
+Test(held, continue_is_offered_behind_it) {
+    for (size_t i = 0; i < TOPOLOGIES; i++) {
+        rig r;
+        client c;
+        start_with(&r, &c, i, "");
+        client_send(&c, POST REQUEST("PUT", "/inline") "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+                                                       "Content-Length: 2\r\n\r\n");
+        expect_begun(&r, 1, 2);
+        reply(&r, 0, "0");
+        expect_answer(&r, &c, "0");
+        expect_answer(&r, &c, "ok");
+        cr_expect_eq(answer(&r, &c), 100);
+        client_send(&c, "ab");
+        expect_begun(&r, 2, 3);
+        reply(&r, 1, "1");
+        expect_answer(&r, &c, "1");
+        end(&r, &c);
+    }
+}
+
 /* -- bad news -- */
 
 Test(held, an_error_behind_it_comes_behind_its_answer) {
