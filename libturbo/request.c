@@ -371,6 +371,23 @@ turbo_str turbo_request_query_value(const turbo_request *req, const char *name) 
     return (turbo_str){NULL, 0};
 }
 
+/* The authority of the absolute form, up to where the parser split path and query off. Other forms have none: https
+ * and what CONNECT has are refused. */
+static turbo_str authority_of(turbo_str target) {
+    static const char scheme[] = "http://";
+    size_t at = sizeof scheme - 1, stop = at;
+    if (target.len < at || !turbo__ascii_equal(target.data, at, scheme, at))
+        return (turbo_str){NULL, 0};
+    while (stop < target.len && target.data[stop] != '/' && target.data[stop] != '?')
+        stop++;
+    return (turbo_str){target.data + at, stop - at};
+}
+
+turbo_str turbo_request_host(const turbo_request *req) {
+    turbo_str host = authority_of(turbo_request_target(req));
+    return host.data != NULL ? host : turbo_request_field(req, "Host");
+}
+
 int32_t turbo_request_version(const turbo_request *req) { return req->version; }
 
 const char *turbo_request_route(const turbo_request *req) { return req->route == NULL ? "" : req->route->pattern->text; }

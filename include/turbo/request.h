@@ -136,6 +136,20 @@ TURBO_API turbo_str turbo_request_query(const turbo_request *req);
 TURBO_API turbo_str turbo_request_query_value(const turbo_request *req, const char *name);
 
 /**
+ * The host that the request is for, "host[:port]" as sent: that of the target's absolute form when it has one, else the
+ * value of Host, which does not count then (RFC 9112 3.2.2). It was checked for its syntax, and is not in lower case;
+ * routes do not look at it.
+ *
+ * @param req  not NULL.
+ * @return the bytes, never empty; data is NULL when there is none: from HTTP/1.0, and without a connection.
+ *
+ * Owns: the request keeps the bytes.
+ * Thread: any.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API turbo_str turbo_request_host(const turbo_request *req);
+
+/**
  * The HTTP version as major * 10 + minor: 10 or 11. A request without a connection has 11.
  *
  * @param req  not NULL.

@@ -48,6 +48,44 @@ Test(api_request, getters_out_of_range_change_nothing) {
     rig_end(&r);
 }
 
+Test(api_request, host_is_that_of_the_absolute_form_else_that_of_the_field) {
+    static const char *const cases[][2] = {
+        {"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", "a.test"},
+        {"GET / HTTP/1.1\r\nX: y\r\nhOST: \tA.test:8080 \r\n\r\n", "A.test:8080"},
+        {"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "[::1]:80"},
+        {"GET http://b.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", "b.test"},
+        {"GET http://b.test:81/?x=http://c/ HTTP/1.1\r\nHost: a.test\r\n\r\n", "b.test:81"},
+        {"GET http://b.test HTTP/1.1\r\nHost: a.test\r\n\r\n", "b.test"},
+        {"GET http://b.test?x/y HTTP/1.1\r\nHost: a.test\r\n\r\n", "b.test"},
+        {"GET HTTP://B.test:/ HTTP/1.1\r\nHost: a.test\r\n\r\n", "B.test:"},
+        {"GET /?http://b.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", "a.test"},
+        {"GET http://b.test/ HTTP/1.0\r\n\r\n", "b.test"},
+        {"GET / HTTP/1.0\r\nHost: a.test\r\n\r\n", "a.test"},
+        {"GET / HTTP/1.0\r\n\r\n", NULL},
+    };
+    rig r;
+    outcome out = {0};
+    rig_listen(&r, 0, "");
+    add_routes(&r);
+    rig_start(&r);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        client c;
+        client_open(&c, turbo_server_port(r.server));
+        client_send(&c, cases[i][0]);
+        AWAIT(r.seen.count == i + 1);
+        turbo_str host = turbo_request_host(r.seen.reqs[i]);
+        const char *wanted = cases[i][1];
+        cr_expect_eq(host.data == NULL, wanted == NULL, "%s", cases[i][0]);
+        cr_expect(wanted == NULL || (host.len == strlen(wanted) && memcmp(host.data, wanted, host.len) == 0),
+                  "%.*s for %s", (int)host.len, host.data, cases[i][0]);
+        client_close(&c, 0);
+    }
+    turbo_request *alone = request_to(r.server, "/", &out);
+    cr_expect_null(turbo_request_host(alone).data);
+    turbo_request_release(alone);
+    rig_end(&r);
+}
+
 static int on_gone_rc;
 
 static void ignore_event(turbo_request *req, void *user) { (void)req, (void)user; }

@@ -115,7 +115,7 @@ def test_accessors_of_a_request(raw: Raw) -> None:
     seen: Dict[str, Any] = {}
 
     def handler(req: Any) -> None:
-        for name in ("method", "target", "path", "query", "body"):
+        for name in ("method", "target", "path", "query", "host", "body"):
             seen[name] = text(getattr(lib, f"turbo_request_{name}")(req))
         seen["value"] = text(lib.turbo_request_query_value(req, b"b"))
         seen["version"] = lib.turbo_request_version(req)
@@ -145,6 +145,7 @@ def test_accessors_of_a_request(raw: Raw) -> None:
     raw.start()
     assert raw.get("/users/a%20b?a=1&b=2") == (201, b"made")
     assert seen.pop("peer").startswith(b"127.0.0.1:")
+    assert seen.pop("host").startswith(b"127.0.0.1:")
     assert seen == {
         "method": b"GET",
         "target": b"/users/a%20b?a=1&b=2",

@@ -21,6 +21,7 @@ def test_handler_sees_the_request_and_answers_it(serve: Serve) -> None:
         seen.extend([request.param("id"), request.param("none"), request.field("x-a"), request.route, request.version])
         seen.append([value for name, value in request.fields if name.lower() == b"x-a"])
         seen.extend([request.target, request.cancelled, request.shard, request.peer.startswith("127.0.0.1:")])
+        seen.append(request.host == request.field("host") != None)  # noqa: E711
         response = Response(201, [("X-One", "1"), ("x-one", b"2")])
         response.set_body(request.body[::-1])
         assert (response.status, response.field("X-ONE"), response.body) == (201, b"1", b"cba")
@@ -34,7 +35,7 @@ def test_handler_sees_the_request_and_answers_it(serve: Serve) -> None:
         b"POST", b"/users/%41/x/y", b"a&b=2", b"2", {"id": b"A", "rest": b"x/y"},
         b"A", None, b"value", "/users/{id}/{rest...}", 11,
         [b"value"],
-        b"/users/%41/x/y?a&b=2", False, server.shards[0], True,
+        b"/users/%41/x/y?a&b=2", False, server.shards[0], True, True,
     ]  # fmt: skip
 
 

@@ -217,6 +217,26 @@ def test_circumstances(serve: Serve) -> None:
     assert found == ("1.1", "/x", "127.0.0.1", True, False, 0)
 
 
+@pytest.mark.parametrize(
+    ("head", "host"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a.test:80\r\n", "'a.test:80'"),
+        (b"GET http://b.test/ HTTP/1.1\r\nHost: a.test\r\n", "'b.test'"),
+        (b"GET / HTTP/1.0\r\n", "None"),
+    ],
+)
+def test_host_is_that_of_the_target_else_of_the_field(serve: Serve, head: bytes, host: str) -> None:
+    app = turbo.App()
+
+    @app.get("/")
+    def handler(request: turbo.Request) -> str:
+        return repr(request.host)
+
+    with serve(app).socket() as s:
+        s.sendall(head + b"Connection: close\r\n\r\n")
+        assert read_answer(s).endswith(b"\r\n\r\n" + host.encode())
+
+
 def test_version_10(serve: Serve) -> None:
     app = turbo.App()
 

@@ -120,6 +120,7 @@ turbo_str turbo_request_target(const turbo_request *req);
 turbo_str turbo_request_path(const turbo_request *req);
 turbo_str turbo_request_query(const turbo_request *req);
 turbo_str turbo_request_query_value(const turbo_request *req, const char *name);
+turbo_str turbo_request_host(const turbo_request *req);
 int32_t turbo_request_version(const turbo_request *req);
 const char *turbo_request_route(const turbo_request *req);
 void *turbo_request_user(const turbo_request *req);

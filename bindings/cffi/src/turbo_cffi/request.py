@@ -92,6 +92,9 @@ class Request:
     target = property(lambda self: bytes_of(lib.turbo_request_target(self.ptr)), doc="As sent: path and query.")
     path = property(lambda self: bytes_of(lib.turbo_request_path(self.ptr)), doc="As sent, without the query.")
     query = property(lambda self: bytes_of(lib.turbo_request_query(self.ptr)), doc="As sent; None without '?'.")
+    host = property(
+        lambda self: bytes_of(lib.turbo_request_host(self.ptr)), doc="Of the absolute form, else of Host; or None."
+    )
     body = property(lambda self: bytes_of(lib.turbo_request_body(self.ptr)) or b"", doc="Whole; copied on each call.")
     version = property(lambda self: lib.turbo_request_version(self.ptr), doc="10 or 11.")
     route = property(lambda self: string_of(lib.turbo_request_route(self.ptr)), doc="The pattern that matched.")

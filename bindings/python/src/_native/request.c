@@ -206,6 +206,14 @@ static PyObject *request_json(RequestObject *self, PyObject *unused) {
 
 /* -- circumstances -- */
 
+static PyObject *request_host(RequestObject *self, void *unused) {
+    turbo_str host = turbo_request_host(self->req);
+    (void)unused;
+    if (host.data == NULL)
+        Py_RETURN_NONE;
+    return utf8(host);
+}
+
 static PyObject *request_version(RequestObject *self, void *unused) {
     turbopy_state *st = turbopy_state_of(self);
     (void)unused;
@@ -272,6 +280,7 @@ static PyGetSetDef request_getset[] = {
     {"path_params", (getter)request_path_params, NULL, "The parameters of the route's pattern, decoded: dict of str to str.", NULL},
     {"body", (getter)request_body, NULL, "The body: bytes. memoryview(request) is the same without a copy.", NULL},
     {"text", (getter)request_text, NULL, "The body decoded as UTF-8; bad bytes become U+FFFD.", NULL},
+    {"host", (getter)request_host, NULL, "\"host[:port]\" of an absolute target, else of Host; None without one.", NULL},
     {"version", (getter)request_version, NULL, "\"1.0\" or \"1.1\".", NULL},
     {"route", (getter)request_route, NULL, "The pattern that matched: \"/users/{id}\".", NULL},
     {"peer", (getter)request_peer, NULL, "The client's address: \"127.0.0.1:4711\", \"[::1]:4711\", \"unix:\".", NULL},
