@@ -74,7 +74,16 @@ static char *put_framing(char *out, const turbo__h1_answer *answer) {
     return PUT(out, "\r\n");
 }
 
+/* Upgrade is a field about this connection: Connection has to name it (RFC 9110 7.6.1, 7.8). */
+static char *put_upgrade(char *out, const turbo__h1_answer *answer) {
+    if (!answer->keep_alive)
+        return PUT(out, "Connection: close, upgrade\r\n");
+    return answer->version < 11 ? PUT(out, "Connection: keep-alive, upgrade\r\n") : PUT(out, "Connection: upgrade\r\n");
+}
+
 static char *put_connection(char *out, const turbo__h1_answer *answer) {
+    if (answer->upgrade)
+        return put_upgrade(out, answer);
     if (!answer->keep_alive)
         return PUT(out, "Connection: close\r\n");
     /* The default of 1.1 goes without saying; a 1.0 client must be told (RFC 9112 9.3, C.2.2). */

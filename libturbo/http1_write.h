@@ -20,7 +20,7 @@ typedef struct turbo__h1_answer {
     uint8_t frame;          /* TURBO__FRAME_*                                             */
     uint8_t version;        /* of the request, 10 or 11; the answer's line says HTTP/1.1  */
     uint8_t keep_alive;     /* 0 writes "Connection: close"; 1 to 1.0 "Connection: keep-alive" */
-    uint8_t reserved;
+    uint8_t upgrade;        /* fields has an Upgrade: "Connection: upgrade" too           */
     uint64_t length;        /* for TURBO__FRAME_LENGTH                                    */
     const char *date;       /* 29 bytes; NULL when fields has one                         */
     turbo_str content_type; /* without a body usually absent; data NULL: no such line     */

@@ -67,7 +67,7 @@ int turbo__response_line(turbo_response *resp, const char *name, const char *val
 
 /* Fields by which the library frames messages and manages connections are not the handler's. */
 static int is_forbidden(const char *name, size_t len) {
-    return IS("Transfer-Encoding") || IS("Trailer") || IS("Upgrade") || IS("Keep-Alive") || IS("Proxy-Connection");
+    return IS("Transfer-Encoding") || IS("Trailer") || IS("Keep-Alive") || IS("Proxy-Connection");
 }
 
 static int set_length(turbo_response *resp, const char *value, size_t len) {
@@ -100,6 +100,8 @@ int turbo_response_field_add(turbo_response *resp, const char *name, size_t len,
     int rc = append_line(resp, name, len, value, value_len);
     if (rc == 0 && IS("Date"))
         resp->has_date = 1;
+    if (rc == 0 && IS("Upgrade"))
+        resp->upgrade = 1;
     return rc;
 }
 

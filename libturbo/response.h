@@ -26,7 +26,8 @@ struct turbo_response {
     uint8_t has_date;     /* fields has one                                             */
     uint8_t has_length;   /* length was given                                           */
     uint8_t embedded;     /* lives in a request: never freed by itself                  */
-    uint8_t reserved[7];
+    uint8_t upgrade;      /* fields has an Upgrade, which Connection must name          */
+    uint8_t reserved[6];
     uint64_t length;      /* Content-Length that the handler gave                       */
     turbo_str content_type; /* of turbo_request_reply(): lives in the request's block or behind the body */
     turbo__buf fields;    /* ready lines "Name: value\r\n"                              */

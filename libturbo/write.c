@@ -72,6 +72,7 @@ static turbo__h1_answer head_of(turbo__exchange *ex, turbo_request *req, uint8_t
     const turbo_response *resp = req->resp;
     turbo__h1_answer head = {.status = resp->status, .frame = frame, .version = req->version};
     head.keep_alive = keep_alive != 0;
+    head.upgrade = resp->upgrade;
     head.length = length_of(req);
     head.date = resp->has_date ? NULL : turbo__date_text(&ex->io->date, uv_now(&ex->io->loop->uv));
     head.content_type = resp->content_type;

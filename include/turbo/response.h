@@ -45,12 +45,14 @@ TURBO_API void turbo_response_free(turbo_response *resp);
  * Date replaces the library's own. Connection is taken only with the value "close", which ends the
  * connection after this answer. Content-Length is taken for a streamed answer of known length, and for an answer
  * without a body to HEAD or with status 304, where it names what GET would have sent; without it they have none.
+ * Upgrade says what else the server speaks, as a 426 must (RFC 9110 7.8): the library then names it in Connection. It
+ * never switches.
  *
  * @param resp   not NULL.
  * @param name   a token (RFC 9110 5.6.2), name_len bytes; copied.
  * @param value  a field value (RFC 9110 5.5: no CR, LF, NUL or other control character but HTAB), copied.
- * @return 0; TURBO_EINVAL for a malformed name or value, Transfer-Encoding, Trailer, Upgrade, Keep-Alive, another
- *         Connection, or a Content-Length that is no number; TURBO_ETOOBIG when all fields pass 64 KiB; TURBO_ENOMEM.
+ * @return 0; TURBO_EINVAL for a malformed name or value, Transfer-Encoding, Trailer, Keep-Alive, another Connection,
+ *         or a Content-Length that is no number; TURBO_ETOOBIG when all fields pass 64 KiB; TURBO_ENOMEM.
  *
  * Owns: the bytes stay the caller's.
  * Thread: one.   Blocks: no.   Reenter: allowed.

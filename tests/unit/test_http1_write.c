@@ -58,6 +58,12 @@ Test(http1_write, connection_is_said_when_it_is_not_the_default_of_the_version) 
     expect_head(answer, "HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n");
     answer.version = 11;
     expect_head(answer, "HTTP/1.1 204 No Content\r\n\r\n");
+    answer.upgrade = 1;
+    expect_head(answer, "HTTP/1.1 204 No Content\r\nConnection: upgrade\r\n\r\n");
+    answer.version = 10;
+    expect_head(answer, "HTTP/1.1 204 No Content\r\nConnection: keep-alive, upgrade\r\n\r\n");
+    answer.keep_alive = 0;
+    expect_head(answer, "HTTP/1.1 204 No Content\r\nConnection: close, upgrade\r\n\r\n");
 }
 
 Test(http1_write, unknown_status_has_a_space_and_no_phrase) {
@@ -79,12 +85,12 @@ Test(http1_write, phrases_are_those_of_the_registry) {
 Test(http1_write, largest_head_of_every_status_fits_its_bound) {
     for (int32_t status = 100; status < 600; status++) {
         turbo__h1_answer answer = {.status = status, .frame = TURBO__FRAME_LENGTH, .version = 10, .length = UINT64_MAX,
-                                   .keep_alive = 1, .date = DATE, .content_type = {"a/b", 3},
+                                   .keep_alive = 1, .upgrade = 1, .date = DATE, .content_type = {"a/b", 3},
                                    .fields = {"A: b\r\n", 6}};
         char expected[512];
         (void)snprintf(expected, sizeof expected,
                        "HTTP/1.1 %d %s\r\nDate: " DATE "\r\nContent-Type: a/b\r\nA: b\r\n"
-                       "Content-Length: 18446744073709551615\r\nConnection: keep-alive\r\n\r\n",
+                       "Content-Length: 18446744073709551615\r\nConnection: keep-alive, upgrade\r\n\r\n",
                        (int)status, turbo__status_text(status));
         expect_head(answer, expected);
     }

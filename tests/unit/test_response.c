@@ -86,7 +86,7 @@ Test(response, malformed_names_and_values_are_refused) {
 
 Test(response, framing_is_not_the_handlers) {
     turbo_response *resp = response_new(200);
-    static const char *const names[] = {"Transfer-Encoding", "transfer-encoding", "Trailer", "Upgrade", "Keep-Alive",
+    static const char *const names[] = {"Transfer-Encoding", "transfer-encoding", "Trailer", "Keep-Alive",
                                         "Proxy-Connection"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         cr_expect_eq(add(resp, names[i], "chunked"), TURBO_EINVAL, "%s", names[i]);
@@ -97,6 +97,17 @@ Test(response, framing_is_not_the_handlers) {
     cr_expect_eq(add(resp, "connection", "CLOSE"), 0);
     cr_expect_eq(resp->close, 1);
     cr_expect_eq(resp->fields.len, 0);
+    turbo_response_free(resp);
+}
+
+Test(response, upgrade_is_a_field_that_is_remembered) {
+    turbo_response *resp = response_new(426);
+    cr_expect_eq(add(resp, "Upgrades", "x"), 0);
+    cr_expect_eq(add(resp, "Upgrade", "a\nb"), TURBO_EINVAL);
+    cr_expect_eq(resp->upgrade, 0);
+    cr_expect_eq(add(resp, "upgrade", "HTTP/2.0, x"), 0);
+    cr_expect_eq(resp->upgrade, 1);
+    cr_expect_eq(turbo_response_field(resp, "Upgrade").len, strlen("HTTP/2.0, x"));
     turbo_response_free(resp);
 }
 

@@ -83,6 +83,8 @@ Test(write, whole_answers_are_framed_by_method_status_and_version) {
         {ASK, 205, "Content-Length", "7", NULL, "\r\nContent-Length: 0\r\n", "Content-Length: 7", ""},
         {old, 200, NULL, NULL, "body", "\r\nConnection: close\r\n", "keep-alive", "body"},
         {ASK, 200, "Connection", "close", "body", "\r\nConnection: close\r\n", "keep-alive", "body"},
+        {ASK, 426, "upgrade", "x/1", "body", "\r\nupgrade: x/1\r\n", "keep-alive", "body"},
+        {old, 200, "Upgrade", "x/1", NULL, "\r\nConnection: close, upgrade\r\n", "keep-alive", ""},
         {ASK, 200, "Date", "then", NULL, "\r\nDate: then\r\n", "GMT", ""},
         {ASK, 200, NULL, NULL, NULL, " GMT\r\n", "Date: then", ""},
     };
@@ -98,6 +100,25 @@ Test(write, whole_answers_are_framed_by_method_status_and_version) {
         cr_expect_null(strstr(c.data, f->has_not), "case %zu: %s", i, c.data);
         end(&r, &c);
     }
+}
+
+Test(write, an_upgrade_is_named_in_connection_and_ends_nothing) {
+    rig r;
+    client c;
+    start(&r, &c, 0);
+    client_send(&c, ASK ASK ASK);
+    AWAIT(r.seen.count == 3);
+    cr_expect_eq(turbo_request_respond(r.seen.reqs[0], response(426, "Upgrade", "x/1", "body")), 0);
+    cr_expect_eq(turbo_request_respond_begin(r.seen.reqs[1], response(200, "Upgrade", "x/1", "part")), 0);
+    cr_expect_eq(turbo_request_respond_end(r.seen.reqs[1]), 0);
+    cr_expect_eq(turbo_request_respond(r.seen.reqs[2], response(200, NULL, NULL, NULL)), 0);
+    cr_expect_eq(client_answer(&c), 426);
+    cr_expect(client_has(&c, "Upgrade: x/1") && client_has(&c, "Connection: upgrade"));
+    cr_expect_eq(client_answer(&c), 200);
+    cr_expect(client_has(&c, "Upgrade: x/1") && client_has(&c, "Connection: upgrade"));
+    cr_expect_eq(client_answer(&c), 200);
+    cr_expect_not(client_has(&c, "Connection: upgrade"));
+    end(&r, &c);
 }
 
 /* RFC 9112 9.6: what came behind it gets no answer, whoever works on it already. */

@@ -92,6 +92,15 @@ def test_headers_in_order_with_repeats(answering: Any) -> None:
     assert b"X-A: 1\r\nx-b: \xff\r\nX-A: \xe9\r\n" in head
 
 
+def test_upgrade_is_named_in_connection(answering: Any) -> None:
+    client = answering(lambda: turbo.Response(b"", 426, {"Upgrade": "HTTP/2.0"}))
+    answer = client.get("/")
+    assert (answer.status, answer.headers["upgrade"], answer.headers["connection"]) == (426, "HTTP/2.0", "upgrade")
+    with client.socket() as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        assert b"\r\nConnection: close, upgrade\r\n" in read_answer(s)
+
+
 BAD_RESULTS = [
     (lambda: 1, "not int"),
     (lambda: ("a", 201), "not tuple"),
