@@ -467,7 +467,7 @@ int turbo__h1_feed(turbo__h1_parser *p, void *user, const char *data, size_t len
     return rc;
 }
 
-int turbo__h1_idle(const turbo__h1_parser *p) { return p->state == START; }
+int turbo__h1_idle(const turbo__h1_parser *p) { return p->state == START && p->empty_lines == 0; }
 
 int turbo__h1_status(const turbo__h1_parser *p) { return p->refusal.status; }
 

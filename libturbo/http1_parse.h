@@ -72,7 +72,8 @@ void turbo__h1_parser_free(turbo__h1_parser *parser);
  */
 int turbo__h1_feed(turbo__h1_parser *parser, void *user, const char *data, size_t len, size_t *used);
 
-/** Whether nothing of a message has been seen since the last one ended: the parser may be reset and used elsewhere. */
+/** Whether nothing has been seen since the last message ended, not even an empty line (those are counted over all
+ *  reads): the parser may be reset and used elsewhere. */
 int turbo__h1_idle(const turbo__h1_parser *parser);
 
 /** After TURBO__H1_ERROR: 400, 413, 414, 431, 501 or 505. */

@@ -102,7 +102,7 @@ static void feed(h1_log *log, turbo__h1_parser *parser, const test_case *c, cut 
         h1_log_feed(log, parser, c->bytes.text, how.at);
     for (size_t at = how.at; at < len; at += step)
         h1_log_feed(log, parser, c->bytes.text + at, len - at < step ? len - at : step);
-    h1_log_finish(log, parser);
+    h1_log_finish(log);
 }
 
 /* @return whether the events are those expected. */

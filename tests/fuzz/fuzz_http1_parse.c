@@ -59,7 +59,7 @@ static void run(h1_log *log, turbo__h1_parser *parser, const bytes *in, feed_fn 
     log->stop_everywhere = stop;
     turbo__h1_parser_reset(parser);
     feed(log, parser, in);
-    h1_log_finish(log, parser);
+    h1_log_finish(log);
     stays_refused(log, parser);
 }
 

@@ -63,8 +63,10 @@ static void line(h1_log *log, const char *word, const char *data, size_t len) {
 }
 
 static void on_begin(void *user) {
-    end_line(user);
-    h1_log_printf(user, "begin\n");
+    h1_log *log = user;
+    end_line(log);
+    h1_log_printf(log, "begin\n");
+    log->begun = 1;
 }
 
 static void write_head_line(h1_log *log, const turbo__h1_head *head) {
@@ -144,6 +146,7 @@ static int on_end(void *user) {
     expect_no_chunk(log);
     end_line(log);
     h1_log_printf(log, "end\n");
+    log->begun = 0;
     if (log->closing) {
         h1_log_printf(log, "closed\n");
         log->ended = 1;
@@ -155,7 +158,7 @@ const turbo__h1_events h1_log_events = {on_begin, on_head, on_chunk, on_body, on
 
 void h1_log_clear(h1_log *log) {
     log->len = 0;
-    log->in_body = log->closing = log->ended = 0;
+    log->in_body = log->begun = log->closing = log->ended = 0;
     put(log, "", 0);
 }
 
@@ -199,8 +202,8 @@ void h1_log_feed_in_place(h1_log *log, turbo__h1_parser *parser, const char *dat
     }
 }
 
-void h1_log_finish(h1_log *log, const turbo__h1_parser *parser) {
+void h1_log_finish(h1_log *log) {
     end_line(log);
-    if (!log->ended && !turbo__h1_idle(parser))
+    if (!log->ended && log->begun)
         h1_log_printf(log, "more\n");
 }

@@ -29,8 +29,9 @@ typedef struct h1_log {
     char *text; /* ended by NUL */
     size_t len, cap;
     int in_body;
-    int chunked;   /* the message being read is                               */
-    uint64_t left; /* of its chunk                                            */
+    int begun;           /* a message that is not whole                              */
+    int chunked;         /* the message being read is                                */
+    uint64_t left;       /* of its chunk                                             */
     int closing;         /* the message being read is the last one                  */
     int stop_everywhere; /* every event stops the parser, which is then fed the rest */
     int ended;           /* closed or error: nothing more is fed                    */
@@ -49,7 +50,7 @@ void h1_log_feed(h1_log *log, turbo__h1_parser *parser, const char *data, size_t
 void h1_log_feed_in_place(h1_log *log, turbo__h1_parser *parser, const char *data, size_t len);
 
 /** No more bytes: write "more" when that cuts a message. */
-void h1_log_finish(h1_log *log, const turbo__h1_parser *parser);
+void h1_log_finish(h1_log *log);
 
 /** Append bytes, escaped. */
 void h1_log_escape(h1_log *log, const char *data, size_t len);

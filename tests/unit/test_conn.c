@@ -207,6 +207,22 @@ Test(conn, reports_a_message_cut_at_every_byte) {
     close_conn();
 }
 
+Test(conn, empty_lines_before_a_message_are_counted_over_all_reads) {
+    open_conn();
+    for (int lines = 1; lines <= 8; lines++) {
+        send_text("\r\n");
+        settle();
+        cr_expect_eq(seen.status, 0, "line %d", lines);
+    }
+    send_text("\r\n");
+    settle();
+    cr_expect_eq(seen.status, 400);
+    answer("bad");
+    settle();
+    expect_got("bad");
+    close_conn();
+}
+
 Test(conn, a_malformed_message_is_reported_and_closes_behind_its_answer) {
     open_conn();
     send_text(GET "GE\x01 / HTTP/1.1\r\n\r\n" GET);

@@ -27,7 +27,7 @@ static void run(h1_log *log, turbo__h1_limits limits, const char *text, size_t l
     if (cut > 0)
         h1_log_feed(log, parser, text, cut);
     h1_log_feed(log, parser, text + cut, len - cut);
-    h1_log_finish(log, parser);
+    h1_log_finish(log);
     turbo__h1_parser_free(parser);
 }
 
@@ -90,7 +90,7 @@ Test(http1_parse, idle_is_between_messages) {
     h1_log_clear(&log);
     cr_expect(turbo__h1_idle(parser));
     h1_log_feed(&log, parser, "\r\n", 2);
-    cr_expect(turbo__h1_idle(parser));
+    cr_expect_not(turbo__h1_idle(parser), "a reset would forget the empty line");
     h1_log_feed(&log, parser, "\r", 1);
     cr_expect_not(turbo__h1_idle(parser));
     h1_log_feed(&log, parser, "\nPOST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n", 46);
