@@ -41,6 +41,27 @@ for preset in release asan tsan; do
   run_ctest $preset
 done
 
+# The same answers with another llhttp than the system's. A build that has the same one after all proves nothing.
+run_llhttp9() {
+  local sources system other
+  sources=$(sh scripts/llhttp.sh)
+  count "fetch llhttp 9" $?
+  [ -n "$sources" ] || return
+  sh scripts/build.sh llhttp9 -DTURBO_WERROR=ON -DTURBO_TESTS=ON "-DLLHTTP_SOURCE_DIR=$sources"
+  count "build llhttp9" $?
+  run_ctest llhttp9
+  system=$(build/release/tests/conformance/llhttp_version)
+  other=$(build/llhttp9/tests/conformance/llhttp_version)
+  echo "llhttp: ${system:-?} in build/release, ${other:-?} in build/llhttp9"
+  [ -n "$system" ] && [ -n "$other" ] && [ "$system" != "$other" ]
+  count "two versions of llhttp" $?
+  TURBO_DEMO=$PWD/build/llhttp9/examples/demo python3 tests/http1/battery.py --demo c-shards --brief
+  count "RFC 9110 and 9112, c-shards with llhttp $other" $?
+}
+
+say "llhttp 9: build, and test what has to do with HTTP"
+run_llhttp9
+
 say "clang: compiles"
 sh scripts/build.sh clang -DTURBO_WERROR=ON -DTURBO_TESTS=OFF
 count "build clang" $?
