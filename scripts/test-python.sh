@@ -77,6 +77,11 @@ if [ -e build/venv.test.stamp ]; then
     python3 tests/http1/battery.py --demo $kind --brief
     count "RFC 9110 and 9112, $kind" $?
   done
+  say "the parser's text cases over sockets, cut everywhere, each demo"
+  for kind in c-shards c-inline c-io0 python; do
+    python3 tests/http1/replay.py --demo $kind
+    count "text cases over sockets, $kind" $?
+  done
 fi
 for version in 3.9 3.13; do
   say "bindings on Python $version"

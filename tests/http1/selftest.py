@@ -2,18 +2,22 @@
 """The battery's own test: a server that answers as it is told, and cases that must see through it."""
 
 import socket
+import socketserver
 import threading
 import unittest
-from typing import Optional, Sequence
+from typing import Callable, Optional, Sequence
 
 from answers import ResponseStream
+import conformance
+import replay
 import wire
 from battery import OK_BODY, judge
 from model import (MUST, OK, Await, EndSending, Outcomes, R, Send, Splits, Step, Topic, answers, no_interim,
     one_interim, refuses, req, says_close)
+from unread import unread
 from wire import Wire
 
-wire.ANSWER_LIMIT = 2.0  # nothing here is slow
+wire.ANSWER_LIMIT = replay.LIMIT = 2.0  # nothing here is slow
 
 DATE = b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
 OPEN = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n" + OK_BODY
@@ -141,6 +145,71 @@ class Reading(unittest.TestCase):
             (b"HTTP/1.1 304 x\r\nContent-Length: 1", b"a"), (b"HTTP/1.1 204 x", b"a"),
         ):
             self.assertIsNotNone(self.fault(head + b"\r\n\r\n" + body), head)
+
+
+GOOD_CASE = "good\n> GET / HTTP/1.1\\r\\n\n> Host: h\\r\\n\n> \\r\\n\nbegin\nhead GET / HTTP/1.1\nfield Host: h\nend\n"
+BAD_CASE = "bad\n> GET /\\r\\n\n> Host: h\\r\\n\n> \\r\\n\nbegin\nerror 400\n"
+CUT_CASE = "cut\n> GET / HTTP/1.1\\r\\n\nbegin\nmore\n"
+
+
+class Replay(unittest.TestCase):
+    """replay.py against servers that mind how a request was cut, by the size of what they read first."""
+
+    def differences(self, text: str, answer: Callable[[int], bytes], ends: Callable[[int], bool]) -> int:
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                data = self.request.recv(65536)
+                first = len(data)
+                while not data.endswith(b"\r\n\r\n"):
+                    more = self.request.recv(65536)
+                    data += more
+                    if not more:
+                        return
+                self.request.sendall(answer(first))
+                if ends(first):
+                    return
+                while self.request.recv(65536):
+                    self.request.sendall(OPEN)  # to the probe
+
+        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+            server.daemon_threads = True
+            server.handle_error = lambda *_: None  # connections are reset by the client
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+            thread.start()
+            counts = replay.Counts()
+            replay.run_cases(server.server_address, [conformance.read_case("self", text)], counts, show=False)
+            server.shutdown()
+            thread.join()
+        self.assertEqual(counts.connections, counts.cuts + 2)
+        return counts.differences
+
+    def test_the_same_for_every_cut(self) -> None:
+        self.assertEqual(self.differences(GOOD_CASE, lambda first: OPEN, lambda first: False), 0)
+        self.assertEqual(self.differences(BAD_CASE, lambda first: BAD, lambda first: True), 0)
+        self.assertEqual(self.differences(CUT_CASE, lambda first: OPEN, lambda first: True), 0)
+
+    def test_one_cut_that_differs(self) -> None:
+        other = OPEN.replace(b"OK", b"Fine")
+        self.assertEqual(self.differences(GOOD_CASE, lambda first: BAD if first == 5 else OPEN,
+            lambda first: first == 5), 1)
+        self.assertEqual(self.differences(GOOD_CASE, lambda first: other if first == 7 else OPEN, lambda _: False), 1)
+        self.assertEqual(self.differences(GOOD_CASE, lambda first: OPEN, lambda first: first == 9), 1)
+        self.assertEqual(self.differences(BAD_CASE, lambda first: BAD, lambda first: first != 3), 1)
+        self.assertEqual(self.differences(BAD_CASE, lambda first: BAD + OPEN if first == 3 else BAD, lambda _: True), 1)
+
+    def test_unread_counts_bytes(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                self.assertEqual(unread(port), 0)
+                client.sendall(b"12345")
+                self.assertEqual(unread(port), 5)
+                server, _ = listener.accept()
+                with server:
+                    self.assertEqual(server.recv(2), b"12")
+                    self.assertEqual(unread(port), 3)
+                    self.assertEqual(server.recv(9), b"345")
+                    self.assertEqual(unread(port), 0)
 
 
 if __name__ == "__main__":

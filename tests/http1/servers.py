@@ -35,8 +35,13 @@ class Running:
         self._stop()
 
 
+def start_plain(kind: str, *flags: str) -> harness.Server:
+    """A demo of one of DEMOS, with these flags alone."""
+    return harness.demo(kind[2:] if kind.startswith("c-") else kind, *flags)
+
+
 def start_demo(kind: str) -> Running:
-    server = harness.demo(kind[2:] if kind.startswith("c-") else kind, *TIMEOUTS)
+    server = start_plain(kind, *TIMEOUTS)
     return Running(kind, server.address, TURBO, server.stop)
 
 
@@ -105,13 +110,13 @@ def start_all(targets: Sequence[str], demos: Sequence[str], peers: Sequence[str]
     for target in targets:
         host, _, port = target.rpartition(":")
         yield Running(target, (host.strip("[]"), int(port)), frozenset(filter(None, has.split(","))), lambda: None)
-    for kind in _expand(demos, DEMOS):
+    for kind in expand(demos, DEMOS):
         yield start_demo(kind)
-    for name in _expand(peers, tuple(OTHERS)):
+    for name in expand(peers, tuple(OTHERS)):
         yield OTHERS[name]()
 
 
-def _expand(asked: Sequence[str], known: Sequence[str]) -> List[str]:
+def expand(asked: Sequence[str], known: Sequence[str]) -> List[str]:
     names = list(known) if "all" in asked else list(asked)
     for name in names:
         if name not in known:
