@@ -183,7 +183,8 @@ int turbo__request_body_append(turbo_request *req, const char *data, size_t len,
     if (need > max)
         return TURBO_ETOOBIG;
     uint64_t steps = (need + BODY_STEP_BYTES - 1) / BODY_STEP_BYTES;
-    if ((rc = charge(req, need < BODY_STEP_BYTES ? need : steps * BODY_STEP_BYTES)) < 0)
+    /* The step is to spare the shared counter, not to refuse what fits without it. */
+    if (charge(req, need < BODY_STEP_BYTES ? need : steps * BODY_STEP_BYTES) < 0 && (rc = charge(req, need)) < 0)
         return rc;
     if (need > req->body_cap && (rc = make_room(req, need, max)) < 0)
         return rc;

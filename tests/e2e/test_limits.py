@@ -97,6 +97,29 @@ def test_endless_head_is_refused_before_its_end(server: Server) -> None:
         client.expect_end()
 
 
+@pytest.fixture(scope="module", params=[1000, 100_000])
+def little_memory(kind: str, request: pytest.FixtureRequest) -> Iterator[Server]:
+    with harness.demo(kind, "--body-memory-max-bytes", str(request.param)) as server:
+        server.most = request.param
+        yield server
+
+
+@pytest.mark.parametrize("more,status", [(-1, 200), (0, 200), (1, 503)])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_body_memory_limit(little_memory: Server, more: int, status: int, framing: str) -> None:
+    body = b"b" * (little_memory.most + more)
+    with little_memory.client() as client:
+        if framing == "length":
+            client.send(request("/echo", "POST", body=body))
+        else:
+            client.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked([body]))
+        answer = client.answer()
+        assert (answer.status, answer.get("Retry-After")) == (status, "1" if status == 503 else None)
+        if status == 503:
+            client.expect_end()
+    wait_until(lambda: little_memory.stats()["body_memory"] == 0, "the memory is given back")
+
+
 def test_body_memory_of_the_server(start, kind: str) -> None:
     """Above it: 503 with Retry-After, for that request alone, and all of it is given back."""
     server = start(kind, "--body-memory-max-bytes", "1000000")
