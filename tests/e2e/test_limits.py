@@ -90,6 +90,19 @@ def test_fields_limit(small: Server, more: int, status: int) -> None:
         judge(client, status, 431)
 
 
+@pytest.mark.parametrize("what", ["extension", "trailer"])
+def test_chunk_overhead_limit(small: Server, what: str) -> None:
+    """Around head_max_bytes, line ends counted or not, there is one size above which all are refused."""
+    statuses = []
+    for size in range(SMALL["head_max_bytes"] - 8, SMALL["head_max_bytes"] + 3):
+        text = b"x" * (size - 2)
+        body = b"1;" + text + b"\r\na\r\n0\r\n\r\n" if what == "extension" else b"0\r\nA:" + text + b"\r\n\r\n"
+        with small.client() as client:
+            client.send(b"POST /reflect HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+            statuses.append(client.answer().status)
+    assert statuses == sorted(statuses) and (statuses[0], statuses[-1]) == (200, 431), statuses
+
+
 def test_endless_head_is_refused_before_its_end(server: Server) -> None:
     with server.client() as client:
         client.send(b"GET / HTTP/1.1\r\nHost: x\r\n" + (b"A: " + b"a" * 995 + b"\r\n") * 70)

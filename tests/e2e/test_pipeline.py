@@ -90,6 +90,16 @@ def test_no_more_than_the_cap_is_worked_on(start, kind: str) -> None:
     assert 1 <= max(shard["inflight_max"] for shard in server.stats()["shards"]) <= 4
 
 
+@pytest.mark.parametrize("count", [3, 4, 5])
+def test_exactly_the_cap_is_worked_on(start, kind: str, count: int) -> None:
+    server = start(kind, "--pipeline-max", "4", "--shards", "1")
+    with server.client() as client:
+        client.send(request("/sleep?ms=300") * count)
+        for _ in range(count):
+            assert client.answer().body == OK_BODY
+    assert server.stats()["shards"][0]["inflight_max"] == min(count, 4)
+
+
 def test_mixed_bodies_in_order(client: Client) -> None:
     sizes = [0, 1, 5000, 300_000, 3, 70_000]
     pairs = [request(f"/big?bytes={size}") + request("/echo", "POST", body=b"y" * (size % 9001)) for size in sizes]

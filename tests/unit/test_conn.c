@@ -444,6 +444,48 @@ Test(conn, an_idle_connection_is_closed_without_a_word) {
     close_conn();
 }
 
+/* That the wheel is never early, and how late it may be, is test_timer.c's. */
+Test(conn, each_deadline_is_exactly_its_setting_later) {
+    static char large[65536];
+    turbo__settings_default(&settings);
+    settings.idle_timeout_ms = 10001;
+    settings.head_timeout_ms = 20002;
+    settings.body_stall_timeout_ms = 30003;
+    open_conn();
+    settle();
+    cr_expect_eq(conn->deadline.at_ms, conn->mark_ms + 10001);
+    send_text("POST / HTTP/1.1\r\nHost: a\r\n");
+    settle();
+    cr_expect_eq(conn->deadline.at_ms, conn->head_ms + 20002);
+    send_text("Content-Length: 2\r\n\r\na");
+    settle();
+    cr_expect_eq(conn->deadline.at_ms, conn->mark_ms + 30003);
+    send_text("b");
+    settle();
+    cr_expect_eq(conn->deadline.at_ms, 0, "while an answer is owed there is none");
+    memset(large, 'x', sizeof large - 1);
+    for (int i = 0; i < 40; i++)
+        give(large);
+    settle();
+    cr_expect_eq(conn->deadline.at_ms, conn->mark_ms + 30003);
+    close_conn();
+}
+
+Test(conn, a_timeout_of_0_is_none) {
+    turbo__settings_default(&settings);
+    settings.idle_timeout_ms = settings.head_timeout_ms = settings.body_stall_timeout_ms = 0;
+    open_conn();
+    settle();
+    cr_expect_eq(conn->deadline.at_ms, 0);
+    send_text("POST / HTTP/1.1\r\nHost: a\r\n");
+    settle();
+    cr_expect_eq(conn->deadline.at_ms, 0);
+    send_text("Content-Length: 2\r\n\r\na");
+    settle();
+    cr_expect_eq(conn->deadline.at_ms, 0);
+    close_conn();
+}
+
 Test(conn, a_client_that_takes_no_answer_bytes_is_given_up) {
     static char large[65536];
     turbo__settings_default(&settings);

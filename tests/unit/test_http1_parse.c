@@ -259,7 +259,7 @@ Test(http1_parse, fields_max_is_exact_also_where_the_array_grows) {
 
 Test(http1_parse, empty_lines_before_a_request_have_a_limit) {
     char text[100] = "";
-    for (int lines = 1; lines <= 9; lines++) {
+    for (int lines = 1; lines <= 10; lines++) {
         text[2 * (lines - 1)] = '\0';
         strcat(text, "\r\n");
         strcat(text, "GET / HTTP/1.0\r\n\r\n");
