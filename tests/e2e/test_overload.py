@@ -37,6 +37,17 @@ def test_pipelined_requests_beyond_the_queue(start: Callable[..., Server], kind:
     assert totals(server, 0) == Totals(40, seen[200], seen[503], 0, 0)
 
 
+@pytest.mark.skipif("io0" not in harness.KINDS, reason="TURBO_E2E_KINDS leaves io0 out")
+@pytest.mark.parametrize("count,shed", [(3, 0), (4, 0), (5, 1), (7, 3)])
+def test_queue_takes_exactly_its_limit(start: Callable[..., Server], count: int, shed: int) -> None:
+    """Where a shard reads for itself, what came in one read is queued before any of it runs."""
+    server = start("io0", *ONE_SHARD, "--queue-max", "4")
+    with server.client() as client:
+        client.send(request("/sync") * count)
+        seen = check_shed([client.answer() for _ in range(count)])
+    assert seen == Counter({200: count - shed, 503: shed}) - Counter()
+
+
 def test_load_beyond_the_queue_loses_nothing(start: Callable[..., Server], kind: str) -> None:
     server = start(kind, *ONE_SHARD, "--queue-max", "8")
     answers = load(server, "/block?ms=2", connections=30, requests=20, depth=4)
