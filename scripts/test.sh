@@ -2,7 +2,7 @@
 # Every test: gcc release, gcc ASan+UBSan and gcc TSan by ctest, clang compiles, the bindings by pytest. Ends with the
 # totals.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 passed=0
 failed=0
 mkdir -p build
