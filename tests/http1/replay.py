@@ -17,7 +17,7 @@ from collections import defaultdict
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import conformance
-from answers import Malformed, Response, ResponseStream
+from answers import Response, ResponseStream
 from conformance import CUT, OPEN, REFUSED, TOLD, Expected, TextCase
 from unread import wait_read
 
@@ -92,31 +92,32 @@ class Judge:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._seen: Dict[bytes, Tuple[int, List[Response], Optional[str]]] = {}
+        self._seen: Dict[bytes, ResponseStream] = {}
         self.first: Optional[bytes] = None  # what the case brought when it was first run
 
     def read(self, received: bytes) -> Tuple[int, Optional[str]]:
         """@return how many responses are whole; why they are malformed."""
         if received not in self._seen:
-            stream = ResponseStream([*self.plan.methods, "GET"])
-            stream.feed(received)
-            whole = 0 if stream.busy else len(stream.responses)
-            self._seen[received] = (whole, stream.responses, stream.error)
-        whole, _, error = self._seen[received]
-        return whole, error
+            self._seen[received] = ResponseStream([*self.plan.methods, "GET"])
+            self._seen[received].feed(received)
+        stream = self._seen[received]
+        return 0 if stream.busy else len(stream.responses), stream.error
 
     def is_wrong(self, received: bytes) -> bool:
         """The statuses cannot become right any more: the end is not waited for."""
-        statuses = [response.status for response in self._seen[received][1]]
+        statuses = [response.status for response in self._seen[received].responses]
         return statuses != [*self.plan.expected.statuses, 200][: len(statuses)]
 
     def verdict(self, received: bytes) -> Optional[str]:
-        fault = fault_of(self.plan, self._seen[received][1]) if received else None
-        if fault:
-            return fault
+        stream = self._seen[received]
+        fault = fault_of(self.plan, stream.responses)
+        if fault or stream.busy:
+            return fault or f"ended inside a response: {received[-300:]!r}"
         if self.first is None:
             self.first = received
-        return None if received == self.first else f"other bytes than at first: {received[:300]!r}, not {self.first[:300]!r}"
+        if received == self.first:
+            return None
+        return f"other bytes than at first: {received[:300]!r}, not {self.first[:300]!r}"
 
 
 class Connection:
@@ -273,7 +274,7 @@ def run_demo(kind: str, start: Callable, cases: Sequence[TextCase], least: Dict[
     for flags, some in by_limits(possible).items():
         with start(kind, *flags) as server:
             run_cases(server.address, [*some, *filter(None, map(conformance.reflected, some))], counts)
-    print(f"{kind}: {counts}, {len(cases) - len(possible)} cases skipped (their limits are below the settings' ranges), "
+    print(f"{kind}: {counts}, {len(cases) - len(possible)} cases skipped (limits below the settings' ranges), "
           f"{time.monotonic() - begin:.0f} s", flush=True)
     return counts
 

@@ -188,6 +188,11 @@ class Replay(unittest.TestCase):
         self.assertEqual(self.differences(BAD_CASE, lambda first: BAD, lambda first: True), 0)
         self.assertEqual(self.differences(CUT_CASE, lambda first: OPEN, lambda first: True), 0)
 
+    def test_the_same_wrong_thing_for_every_cut(self) -> None:
+        runs = len("GET /\r\nHost: h\r\n\r\n") + 1
+        for text in (b"", BAD + b"HTTP/1.1 2", BAD[:-2], BAD.replace(b"Connection: close\r\n", b"")):
+            self.assertEqual(self.differences(BAD_CASE, lambda first: text, lambda first: True), runs, text)
+
     def test_one_cut_that_differs(self) -> None:
         other = OPEN.replace(b"OK", b"Fine")
         self.assertEqual(self.differences(GOOD_CASE, lambda first: BAD if first == 5 else OPEN,
