@@ -25,6 +25,7 @@ class Message(NamedTuple):
     words: List[str]  # of the head line, behind the version
     fields: List[Tuple[str, str]]
     body: str
+    trailers: List[Tuple[str, str]]
     end: str  # "end", "closed", "more" or "error N"
 
     @property
@@ -61,7 +62,8 @@ def read_message(lines: List[str]) -> Message:
     method = target = query = body = end = ""
     path: Optional[str] = None
     words: List[str] = []
-    fields = []
+    fields: List[Tuple[str, str]] = []
+    trailers: List[Tuple[str, str]] = []
     for line in lines:
         word, _, rest = line.partition(" ")
         if word == "head":
@@ -70,14 +72,16 @@ def read_message(lines: List[str]) -> Message:
             path = unescaped(rest)
         elif word == "query":
             query = unescaped(rest)
-        elif word == "field":
+        elif word in ("field", "trailer"):
             name, _, value = rest.partition(":")
-            fields.append((name, unescaped(value[1:])))
+            (fields if word == "field" else trailers).append((name, unescaped(value[1:])))
         elif word == "body":
             body += unescaped(rest)
+        elif word not in ("end", "closed", "more", "error"):
+            raise ValueError(f"an event that is not known: {line}")
         else:
             end = line if end != "end" else f"{end} {line}"
-    return Message(method, target, target if path is None else path, query, words, fields, body,
+    return Message(method, target, target if path is None else path, query, words, fields, body, trailers,
                    "closed" if end == "end closed" else end)
 
 

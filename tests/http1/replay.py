@@ -67,7 +67,8 @@ def fault_of_served(message: conformance.Message, response: Response) -> Optiona
         return None
     seen = response.json()
     wanted = {"method": message.method, "path": message.path, "query": message.query,
-              "headers": [list(field) for field in message.fields], "body": message.body}
+              "headers": [list(field) for field in message.fields], "body": message.body,
+              "trailers": [list(field) for field in message.trailers]}
     return next((f"{key} was {seen.get(key)!r}, not {value!r}" for key, value in wanted.items()
                  if seen.get(key) != value), None)
 
