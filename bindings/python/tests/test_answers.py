@@ -117,6 +117,7 @@ BAD_RESULTS = [
     (lambda: turbo.Response(b"", headers={"a": "\u20ac"}), "latin-1"),
     (lambda: turbo.Response(b"x" * BIG, headers={"a b": "c"}), "malformed"),
     (lambda: turbo.Response(b"", content_type="a\nb"), ""),
+    (lambda: turbo.Response(b"", headers={"content-type": "a/b"}, content_type="c/d"), "is given too"),
     (lambda: turbo.Response(b"", content_type="a\nb", headers={"a": "b"}), "no field value"),
     (lambda: turbo.Response.__new__(turbo.Response), "__init__"),
 ]

@@ -107,8 +107,12 @@ turbo_response *turbopy_response_head(const ResponseObject *self, const char *de
     }
     if (add_pairs(resp, self->headers) < 0)
         goto fail;
-    if (type != NULL && (self->content_type != Py_None || turbo_response_field(resp, "content-type").data == NULL) &&
-        add_type(resp, type) < 0)
+    int has_type = turbo_response_field(resp, "content-type").data != NULL;
+    if (has_type && self->content_type != Py_None) { /* it is no list: one line is all there may be (RFC 9110 5.3) */
+        PyErr_SetString(PyExc_ValueError, "Content-Type is in headers, and content_type is given too");
+        goto fail;
+    }
+    if (type != NULL && !has_type && add_type(resp, type) < 0)
         goto fail;
     return resp;
 fail:
