@@ -45,6 +45,8 @@ static uint64_t length_of(const turbo_request *req) {
     const turbo_response *resp = req->resp;
     if (resp->status == 205)
         return 0;
+    if (req->is_head && !req->streamed && resp->body_len > 0) /* the body is here: GET would send it as it is */
+        return resp->body_len;
     return resp->has_length && (req->streamed || !sends_body(req)) ? resp->length : resp->body_len;
 }
 

@@ -75,6 +75,7 @@ Test(write, whole_answers_are_framed_by_method_status_and_version) {
         {head, 200, NULL, NULL, "body", "\r\nContent-Length: 4\r\n", "Transfer-Encoding", ""},
         {head, 200, NULL, NULL, NULL, " GMT\r\n", "Content-Length", ""},
         {head, 200, "Content-Length", "99", NULL, "\r\nContent-Length: 99\r\n", "Content-Length: 0", ""},
+        {head, 200, "Content-Length", "99", "body", "\r\nContent-Length: 4\r\n", "99", ""},
         {ASK, 200, "Content-Length", "99", "body", "\r\nContent-Length: 4\r\n", "99", "body"},
         {ASK, 204, NULL, NULL, "body", " 204 ", "Content-Length", ""},
         {ASK, 304, NULL, NULL, "body", " 304 ", "Content-Length", ""},
