@@ -294,7 +294,8 @@ static int reserve_handler(node *place) {
 
 /* Everything that can fail comes first. */
 static int put_handler(turbo__router *router, node *place, const handler *added) {
-    uint64_t here = allowed_with(place->allowed | added->method);
+    /* What has a handler for every method has GET; which others there are, only clients know. */
+    uint64_t here = allowed_with(place->allowed | (added->method != 0 ? added->method : TURBO__METHOD_GET));
     uint64_t anywhere = router->allowed | here;
     int rc;
     if ((rc = reserve_handler(place)) < 0 || (rc = table_reserve(&router->statics)) < 0 ||
@@ -414,6 +415,7 @@ size_t turbo__router_params_max(const turbo__router *router) { return router->pa
 typedef struct search {
     turbo_str name;  /* of the method                               */
     uint64_t method; /* one bit; 0 for a method that no route names */
+    int is_trace;
     turbo_str *params;
     uint64_t allowed;    /* by the patterns that match, but have no handler for the method */
     const node *nearest; /* the most specific of them */
@@ -429,8 +431,8 @@ static const handler *answer(search *s, const node *place) {
         found = find_handler(place, TURBO__METHOD_GET);
     if (found == NULL && s->method != 0)
         found = find_handler(place, 0);
-    if (found != NULL)
-        return found;
+    if (found != NULL && (found->method != 0 || !s->is_trace))
+        return found; /* TRACE would show what a client's fields say (RFC 9110 9.3.8): only to who asks for it by name */
     s->allowed |= place->allowed;
     if (s->nearest == NULL && place->allowed != 0)
         s->nearest = place;
@@ -566,6 +568,7 @@ void turbo__router_match(const turbo__router *router, turbo_str method, turbo_st
     search s;
     s.name = method;
     s.method = turbo__methods_find(&router->methods, method);
+    s.is_trace = method.len == 5 && memcmp(method.data, "TRACE", 5) == 0;
     s.params = params;
     s.allowed = 0;
     s.nearest = NULL;

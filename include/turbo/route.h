@@ -121,7 +121,7 @@ TURBO_API void turbo_route_options_free(turbo_route_options *options);
  * '_'. A pattern has at most 64 segments and 16 parameters; a server has at most 64 methods.
  *
  * @param server   not NULL, not started.
- * @param method   "GET", any token of at most 256 bytes; NULL for every method that has no handler of its own.
+ * @param method   "GET", any token of at most 256 bytes; NULL for every method that has no handler of its own, but TRACE.
  * @param pattern  ended by NUL.
  * @param options  NULL for defaults.
  * @param fn       the handler; NULL only when the server's executor never calls turbo_request_run().

@@ -232,10 +232,10 @@ static int is_before(const rule *a, const rule *b) {
     return 0;
 }
 
-/* How well a rule fits a method: 3 by name, 2 GET for HEAD, 1 every method, 0 not. */
+/* How well a rule fits a method: 3 by name, 2 GET for HEAD, 1 every method but TRACE, 0 not. */
 static int fitness(const rule *r, turbo_str method) {
     if (r->method == NULL)
-        return 1;
+        return !(method.len == 5 && memcmp(method.data, "TRACE", 5) == 0);
     if (strlen(r->method) == method.len && memcmp(r->method, method.data, method.len) == 0)
         return 3;
     return method.len == 4 && memcmp(method.data, "HEAD", 4) == 0 && strcmp(r->method, "GET") == 0 ? 2 : 0;
@@ -271,8 +271,10 @@ static size_t allowed(const model *m, const path *p, const char **names) {
     names[count++] = "OPTIONS";
     for (size_t i = 0; i < m->count; i++) {
         const char *method = m->rules[i].method;
-        if (method == NULL || (p != NULL && !matches(&m->rules[i], p)))
+        if (p != NULL && !matches(&m->rules[i], p))
             continue;
+        if (method == NULL) /* for every method: that it has GET can be said */
+            method = "GET";
         if (!has(names, count, method))
             names[count++] = method;
         if (strcmp(method, "GET") == 0 && !has(names, count, "HEAD"))
@@ -283,7 +285,7 @@ static size_t allowed(const model *m, const path *p, const char **names) {
 }
 
 static void expect_allow(const model *m, const path *p, const char *allow) {
-    const char *names[2 * ROUTES_MAX + 1], *every[2 * ROUTES_MAX + 1];
+    const char *names[2 * ROUTES_MAX + 3], *every[2 * ROUTES_MAX + 3];
     size_t count = allowed(m, p, names), at = 0;
     MUST(allow != NULL, "no Allow");
     if (allowed(m, NULL, every) > METHODS_FEW && p != NULL)

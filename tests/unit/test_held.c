@@ -37,6 +37,7 @@ static void start_with(rig *r, client *c, size_t topology, const char *more) {
     cr_assert_eq(turbo_route_options_set(on_io, "executor", "inline"), 0);
     rig_listen(r, topologies[topology].flags, settings);
     cr_assert_eq(turbo_server_route(r->server, NULL, "/", NULL, answer_ok, NULL), 0);
+    cr_assert_eq(turbo_server_route(r->server, "TRACE", "/", NULL, answer_ok, NULL), 0);
     cr_assert_eq(turbo_server_route(r->server, "GET", "/only", NULL, answer_ok, NULL), 0);
     cr_assert_eq(turbo_server_route(r->server, NULL, "/inline", on_io, answer_ok, NULL), 0);
     cr_assert_eq(turbo_server_route(r->server, NULL, "/kept", on_io, keep_request, &kept), 0);

@@ -249,6 +249,20 @@ Test(router, any_takes_methods_that_no_route_names) {
     turbo__router_free(r);
 }
 
+/* RFC 9110 9.3.8: what it would show may be a secret of the client. */
+Test(router, any_does_not_mean_trace) {
+    turbo__router *r = ROUTER("any /a", "any /b", "TRACE /b", "POST /a");
+    EXPECT(r, "TRACE", "/a", "405 GET, HEAD, OPTIONS, POST");
+    EXPECT(r, "TRACE", "/b", "TRACE /b");
+    EXPECT(r, "TRACER", "/a", "any /a");
+    EXPECT(r, "trace", "/a", "any /a");
+    EXPECT(r, "OPTIONS", "*", "204 GET, HEAD, OPTIONS, POST, TRACE");
+    turbo__router_free(r);
+    r = ROUTER("any /a");
+    EXPECT(r, "TRACE", "/a", "405 GET, HEAD, OPTIONS");
+    turbo__router_free(r);
+}
+
 Test(router, asterisk_asks_for_the_methods_of_the_server) {
     turbo__router *r = ROUTER("GET /a", "POST /b");
     EXPECT(r, "OPTIONS", "*", "204 GET, HEAD, OPTIONS, POST");

@@ -59,7 +59,7 @@ class App:
     # -- routes --
 
     def route(self, path: str, methods: Optional[Iterable[str]] = None, **options: Any) -> Callable[[H], H]:
-        """Register a handler for methods; None: for every method without a handler of its own."""
+        """Register a handler for methods; None: for every method without a handler of its own, but TRACE."""
 
         def register(handler: H) -> H:
             for method in [None] if methods is None else list(methods):
