@@ -1,6 +1,7 @@
 /* answer.c - from a handler's answer to the loop that sends it: who may answer, the gate, the way home. */
 #include "answer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "clock.h"
@@ -109,29 +110,27 @@ static const char *explain(int32_t status) {
     return status == 505 ? "HTTP Version Not Supported: HTTP/1.1 and HTTP/1.0 are" : turbo__status_text(status);
 }
 
-int turbo__answer_status(turbo_request *req, int32_t status) {
+int turbo__answer_status(turbo_request *req, int32_t status, const char *reason) {
     static const char type[] = "text/plain; charset=utf-8";
-    const char *text = explain(status);
-    char body[64];
-    size_t len = strlen(text);
+    char body[128];
     int rc = turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED);
     if (rc < 0)
         return rc;
-    if (len > sizeof body - 1)
-        len = sizeof body - 1;
-    memcpy(body, text, len);
-    body[len++] = '\n';
-    if (turbo__status_has_no_body(status))
+    int has_reason = reason != NULL && status != 505; /* which has one */
+    int len = snprintf(body, sizeof body, "%s%s%s\n", explain(status), has_reason ? ": " : "", has_reason ? reason : "");
+    if (len < 0 || turbo__status_has_no_body(status))
         len = 0;
+    if (len > (int)sizeof body - 1)
+        len = (int)sizeof body - 1;
     /* Spare memory is always enough for this. */
     (void)turbo__request_fill(req, status, len == 0 ? (turbo_str){NULL, 0} : (turbo_str){type, sizeof type - 1}, body,
-                              len);
+                              (size_t)len);
     finish(req);
     return 0;
 }
 
 int turbo_request_fail(turbo_request *req) {
-    if (turbo__answer_status(req, 500) == 0)
+    if (turbo__answer_status(req, 500, NULL) == 0)
         return 0;
     if (atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__BEGUN)
         return TURBO_ESTATE;

@@ -4,7 +4,8 @@
 
 #include "request.h"
 
-/** Answer with a status and its reason phrase as text. @return 0; TURBO_ESTATE when there is an answer already. */
-int turbo__answer_status(turbo_request *req, int32_t status);
+/** Answer with a status; its reason phrase, and a few words more unless reason is NULL, are the text.
+ *  @return 0; TURBO_ESTATE when there is an answer already. */
+int turbo__answer_status(turbo_request *req, int32_t status, const char *reason);
 
 #endif

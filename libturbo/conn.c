@@ -10,8 +10,11 @@
 #define READS_A_TURN 4   /* then the other connections get their turn           */
 #define IOV_MAX_ 32      /* pieces in one write                                 */
 #define PARSERS_MAX 64   /* idle parsers kept a loop                            */
-#define LINGER_MS 2000   /* how long the client's end is waited for (RFC 9112 9.6) */
+/* How long the client's end is waited for, behind the last answer (RFC 9112 9.6): while it goes on sending what nobody
+ * reads any more, and in all. */
+#define LINGER_MS 2000
 #define LINGER_DRAIN_MS 500
+#define LINGER_MAX_MS 30000
 
 /* What conn->waiting says the deadline is for. */
 enum { WAIT_NOTHING = 0, WAIT_IDLE, WAIT_HEAD, WAIT_BODY, WAIT_SEND, WAIT_FIN };
@@ -114,11 +117,12 @@ static int keep_tail(turbo__conn *conn, const char *data, size_t len) {
 static void refuse(turbo__conn *conn) {
     int status = turbo__h1_status(conn->parser);
     const char *reason = turbo__h1_reason(conn->parser);
+    int asks_head = turbo__h1_asks_head(conn->parser);
     turbo__count(&conn->group->parse_errors, 1);
     conn->phase = TURBO__PHASE_IDLE;
     conn->discarded = 1;
     turbo__conn_finish(conn, 0);
-    conn->group->events->error(conn, status, reason);
+    conn->group->events->error(conn, status, reason, asks_head);
 }
 
 /* Parse bytes. @return how many were used up; the rest is to be kept while the connection is paused. */
@@ -189,6 +193,8 @@ static void take_bytes(turbo__conn *conn, const char *data, size_t len) {
     turbo__count(&conn->group->bytes_in, len);
     if (conn->finishing) {
         conn->discarded = 1;
+        if (conn->shut && !conn->group->draining && now_ms(conn) - conn->head_ms < LINGER_MAX_MS - LINGER_MS)
+            conn->mark_ms = now_ms(conn);
         return;
     }
     conn->mark_ms = now_ms(conn);
@@ -255,7 +261,7 @@ static void close_down(turbo__conn *conn) {
     if (conn->shut)
         return;
     conn->shut = 1;
-    conn->mark_ms = now_ms(conn);
+    conn->head_ms = conn->mark_ms = now_ms(conn);
     turbo__stream_shutdown(&conn->stream);
     read_some(conn);
 }
@@ -267,8 +273,8 @@ static uint8_t waits_for(const turbo__conn *conn) {
         return WAIT_SEND;
     if (conn->phase == TURBO__PHASE_HEAD)
         return WAIT_HEAD;
-    if (conn->phase == TURBO__PHASE_BODY)
-        return WAIT_BODY;
+    if (conn->phase == TURBO__PHASE_BODY) /* nobody is slow who waits to be asked (RFC 9110 10.1.1) */
+        return conn->unasked ? WAIT_NOTHING : WAIT_BODY;
     return conn->owed > 0 ? WAIT_NOTHING : WAIT_IDLE;
 }
 
@@ -337,15 +343,18 @@ static void on_deadline(turbo__deadline *deadline, void *user) {
     turbo__conn *conn = TURBO__CONTAINER(deadline, turbo__conn, deadline);
     turbo__conn_group *group = user;
     uint8_t phase = conn->phase;
+    int asks_head;
     switch (conn->waiting) {
     case WAIT_HEAD:
     case WAIT_BODY:
         turbo__count(phase == TURBO__PHASE_HEAD ? &group->timeouts_head : &group->timeouts_body, 1);
         conn->phase = TURBO__PHASE_IDLE;
         conn->discarded = 1;
+        asks_head = conn->parser != NULL && turbo__h1_asks_head(conn->parser);
         give_parser(conn);
         turbo__conn_finish(conn, 0);
-        group->events->error(conn, 408, "too slow");
+        group->events->error(conn, 408, phase == TURBO__PHASE_HEAD ? "the head took too long" : "the body stalled",
+                             asks_head);
         turbo__conn_touch(conn);
         break;
     case WAIT_IDLE:

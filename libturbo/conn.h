@@ -28,7 +28,7 @@ typedef struct turbo__conn_events {
     int (*trailer)(turbo__conn *conn, turbo_str name, turbo_str value);
     int (*end)(turbo__conn *conn);
     /* The message being read is malformed, or too slow: owe this status for it. The connection is finishing. */
-    void (*error)(turbo__conn *conn, int status, const char *reason);
+    void (*error)(turbo__conn *conn, int status, const char *reason, int asks_head);
     /* The message being read will never be complete: the client ended its sending side. */
     void (*truncated)(turbo__conn *conn);
     /* There is room to send, and what could be read was: streamed answers may go on, and what is held may begin. */
@@ -67,7 +67,7 @@ struct turbo__conn {
     turbo__conn *touched_next;
     turbo__deadline deadline;
     uint64_t mark_ms;         /* when the deadline's time began to run                    */
-    uint64_t head_ms;         /* when the message being read began                        */
+    uint64_t head_ms;         /* when the message being read began, or, behind the last, we ended our side */
     turbo__h1_parser *parser; /* only while a message is in progress                      */
     turbo__outq out;
     char *tail;               /* bytes read but not parsed, while paused                  */
@@ -84,6 +84,7 @@ struct turbo__conn {
     uint8_t dead;
     uint8_t waiting;          /* what the deadline is for                                 */
     uint8_t feeding;          /* in the parser: more messages may be in the same bytes    */
+    uint8_t unasked;          /* the body is not asked for yet: 100 Continue is due; kept by the layer above */
     uint8_t held;             /* the last message waits for those before it: not read; kept by the layer above */
 };
 

@@ -83,7 +83,7 @@ static void abandon(turbo_request *req) {
 /* Messages behind one whose answer ends the connection: they get none. */
 static void drop_rest(turbo__exchange *ex) {
     ex->current = NULL;
-    ex->conn.held = 0;
+    ex->conn.held = ex->conn.unasked = 0;
     while (ex->first != NULL)
         abandon(pop(ex));
 }
@@ -133,10 +133,9 @@ static int send_first(turbo__exchange *ex) {
 
 static void offer_continue(turbo__exchange *ex) {
     static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    turbo_request *req = ex->first;
-    if (req == NULL || !req->want_continue)
+    if (!ex->conn.unasked || ex->first != ex->current)
         return;
-    req->want_continue = 0;
+    ex->conn.unasked = 0;
     if (turbo__outq_copy(&ex->conn.out, &ex->io->group.outpool, line, sizeof line - 1) < 0)
         turbo__conn_kill(&ex->conn);
 }
@@ -160,11 +159,13 @@ void turbo__exchange_deliver(turbo_request *req) {
 
 /* -- refusals -- */
 
-static void answer_now(turbo__exchange *ex, turbo_request *req, int status) {
+/* @param reason  a few words for the client; NULL when the status says it all. */
+static void answer_now(turbo__exchange *ex, turbo_request *req, int status, const char *reason) {
     req->keep_alive = 0;
     ex->current = NULL;
+    ex->conn.unasked = 0;
     turbo__conn_finish(&ex->conn, 0);
-    (void)turbo__answer_status(req, status);
+    (void)turbo__answer_status(req, status, reason);
 }
 
 static void add_line(turbo_request *req, const char *name, const char *value) {
@@ -175,7 +176,7 @@ static void add_line(turbo_request *req, const char *name, const char *value) {
 void turbo__exchange_shed(turbo_request *req) {
     req->end = TURBO__END_SHED;
     add_line(req, "Retry-After", "1");
-    (void)turbo__answer_status(req, 503);
+    (void)turbo__answer_status(req, 503, NULL);
 }
 
 static int too_long(const turbo_request *req, uint64_t max) { return !req->chunked && req->body_length > max; }
@@ -187,7 +188,7 @@ static int refuse(turbo__exchange *ex, turbo_request *req, int status, const cha
     req->refusal = (uint16_t)status;
     if (!has_continue && !too_long(req, ex->io->server->settings.body_max_bytes))
         return 0;
-    answer_now(ex, req, status);
+    answer_now(ex, req, status, NULL);
     return 1;
 }
 
@@ -217,11 +218,11 @@ static int on_head(turbo__conn *conn, const turbo__h1_head *head) {
     if (status != 200)
         return refuse(ex, req, status, match.allow, head->expect_continue);
     if (too_long(req, req->route->body_max)) {
-        answer_now(ex, req, 413);
+        answer_now(ex, req, 413, NULL);
         return 1;
     }
-    req->want_continue = head->expect_continue && (req->chunked || req->body_length > 0);
-    if (req->want_continue)
+    conn->unasked = head->expect_continue && (req->chunked || req->body_length > 0);
+    if (conn->unasked)
         turbo__conn_touch(conn); /* offered when the turn ends, if no byte of the body was read until then */
     return 0;
 }
@@ -231,24 +232,24 @@ static int on_chunk(turbo__conn *conn, uint64_t size) {
     turbo__exchange *ex = of(conn);
     turbo_request *req = ex->current;
     uint64_t max = req->refusal != 0 ? ex->io->server->settings.body_max_bytes : req->route->body_max;
-    req->want_continue = 0; /* the client did not wait */
+    conn->unasked = 0; /* the client did not wait */
     if (req->body_len + size <= max)
         return 0;
-    answer_now(ex, req, req->refusal != 0 ? req->refusal : 413);
+    answer_now(ex, req, req->refusal != 0 ? req->refusal : 413, NULL);
     return 1;
 }
 
 static int no_memory(turbo__exchange *ex, turbo_request *req) {
     req->end = TURBO__END_SHED;
     add_line(req, "Retry-After", "1");
-    answer_now(ex, req, 503);
+    answer_now(ex, req, 503, NULL);
     return 1;
 }
 
 static int on_body(turbo__conn *conn, const char *data, size_t len) {
     turbo__exchange *ex = of(conn);
     turbo_request *req = ex->current;
-    req->want_continue = 0; /* the client did not wait (RFC 9110 10.1.1) */
+    conn->unasked = 0; /* the client did not wait (RFC 9110 10.1.1) */
     if (req->refusal != 0) {
         req->body_len += len;
         return 0;
@@ -291,11 +292,11 @@ static int on_end(turbo__conn *conn) {
     int last = !req->keep_alive;
     ex->current = NULL;
     req->complete = 1;
-    req->want_continue = 0;
+    conn->unasked = 0;
     if (last)
         turbo__conn_finish(conn, 1);
     if (req->refusal != 0)
-        (void)turbo__answer_status(req, req->refusal);
+        (void)turbo__answer_status(req, req->refusal, NULL);
     else if (must_wait(ex, req))
         conn->held = 1;
     else
@@ -303,7 +304,7 @@ static int on_end(turbo__conn *conn) {
     return last;
 }
 
-static void on_error(turbo__conn *conn, int status, const char *reason) {
+static void on_error(turbo__conn *conn, int status, const char *reason, int asks_head) {
     turbo__exchange *ex = of(conn);
     turbo_request *req = ex->current;
     turbo__log_write(&ex->io->server->log, TURBO_LOG_DEBUG, "request refused with %d: %s", status, reason);
@@ -312,10 +313,11 @@ static void on_error(turbo__conn *conn, int status, const char *reason) {
             turbo__conn_kill(conn);
             return;
         }
+        req->is_head = asks_head != 0;
         append(ex, req);
         ex->begun = 0;
     }
-    answer_now(ex, req, status);
+    answer_now(ex, req, status, reason);
     turbo__conn_touch(conn);
 }
 

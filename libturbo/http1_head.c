@@ -229,6 +229,8 @@ turbo__refusal turbo__h1_request_line(turbo__h1_head *head, size_t len, size_t t
 
 typedef struct judged {
     turbo__h1_head *head;
+    turbo_str coding;     /* the last Transfer-Encoding          */
+    uint8_t coding_early; /* chunked is in one of those before it */
     unsigned hosts, lengths, codings;
     uint8_t close, keep;
 } judged;
@@ -257,19 +259,31 @@ static int ends_chunked(const char *at, size_t len) {
            !turbo__list_has_token(at, (size_t)(last - at), "chunked", 7);
 }
 
-static turbo__refusal take_coding(judged *j, const char *at, size_t len) {
+/* Several lines are one list (RFC 9110 5.3), so it is judged when all of it is here. */
+static void take_coding(judged *j, const char *at, size_t len) {
     if (j->codings++ > 0)
-        return bad("more than one Transfer-Encoding");
+        j->coding_early |= turbo__list_has_token(j->coding.data, j->coding.len, "chunked", 7) != 0;
+    j->coding = (turbo_str){at, len};
+}
+
+static turbo__refusal judge_codings(judged *j) {
+    turbo_str last = j->coding;
+    if (j->codings == 0)
+        return fine;
+    if (j->lengths > 0)
+        return bad("Content-Length and Transfer-Encoding");
     if (j->head->version < 11)
         return bad("Transfer-Encoding in HTTP/1.0");
-    if (turbo__ascii_equal(at, len, "chunked", 7)) {
+    if (j->codings == 1 && turbo__ascii_equal(last.data, last.len, "chunked", 7)) {
         j->head->chunked = 1;
         return fine;
     }
     /* Without chunked last, and once, the body's end cannot be known: that is 400 (RFC 9112 6.3), and an unknown coding
      * below chunked is 501 (6.1). */
-    return ends_chunked(at, len) ? (turbo__refusal){501, "unknown transfer coding"}
-                                 : bad("chunked is not the last transfer coding");
+    int is_last = ends_chunked(last.data, last.len) ||
+                  (j->codings > 1 && turbo__ascii_equal(last.data, last.len, "chunked", 7));
+    return is_last && !j->coding_early ? (turbo__refusal){501, "unknown transfer coding"}
+                                       : bad("chunked is not the last transfer coding");
 }
 
 /* A list, whose empty elements mean nothing (RFC 9110 5.6.1.2, 10.1.1). */
@@ -286,6 +300,11 @@ static void take_expect(turbo__h1_head *head, const char *at, size_t len) {
     }
 }
 
+static int is_absolute(const turbo__h1_head *head) {
+    const char *target = head->raw + head->target.at;
+    return head->target.len > 0 && target[0] != '/' && target[0] != '*';
+}
+
 static turbo__refusal take_field(judged *j, const turbo__field *field) {
     turbo__h1_head *head = j->head;
     const char *name = head->raw + field->name.at, *value = head->raw + field->value.at;
@@ -297,7 +316,8 @@ static turbo__refusal take_field(judged *j, const turbo__field *field) {
             return fine;
         if (j->hosts++ > 0)
             return bad("more than one Host");
-        return is_host(value, len) ? fine : bad("malformed Host");
+        /* The absolute form has a host of its own, and Host does not count: it may be empty (RFC 9112 3.2, 3.2.2). */
+        return is_host(value, len) || (len == 0 && is_absolute(head)) ? fine : bad("malformed Host");
     case 6:
         if (IS("Expect") && head->version >= 11)
             take_expect(head, value, len);
@@ -311,7 +331,9 @@ static turbo__refusal take_field(judged *j, const turbo__field *field) {
     case 14:
         return IS("Content-Length") ? take_length(j, value, len) : fine;
     case 17:
-        return IS("Transfer-Encoding") ? take_coding(j, value, len) : fine;
+        if (IS("Transfer-Encoding"))
+            take_coding(j, value, len);
+        return fine;
     default:
         return fine;
     }
@@ -327,8 +349,9 @@ turbo__refusal turbo__h1_check_fields(turbo__h1_head *head) {
     }
     if (j.hosts == 0 && head->version >= 11)
         return bad("no Host");
-    if (j.codings > 0 && j.lengths > 0)
-        return bad("Content-Length and Transfer-Encoding");
+    turbo__refusal no = judge_codings(&j);
+    if (no.status != 0)
+        return no;
     head->keep_alive = j.close ? 0 : head->version >= 11 || j.keep;
     return fine;
 }

@@ -27,6 +27,7 @@ struct turbo__h1_parser {
     turbo__h1_limits limits;
     uint8_t state;
     uint8_t empty_lines;
+    uint8_t asks_head; /* the head begins with "HEAD " */
     turbo__refusal refusal;
     llhttp_t behind_line; /* llhttp as it is behind a request line */
     llhttp_t llhttp;
@@ -123,6 +124,7 @@ int turbo__h1_parser_new(turbo__h1_parser **out, const turbo__h1_events *events,
 static void begin_message(turbo__h1_parser *p) {
     p->state = START;
     p->empty_lines = 0;
+    p->asks_head = 0;
     p->scanned = p->line_at = p->first_len = 0;
     turbo__buf_clear(&p->carry);
 }
@@ -321,10 +323,13 @@ static int too_large(turbo__h1_parser *p, const char *raw, size_t len) {
     return refuse(p, 431, "head too large");
 }
 
+static int begins_like_head(const char *raw, size_t len) { return len >= 5 && memcmp(raw, "HEAD ", 5) == 0; }
+
 /* The head lies in data from its first byte. What lies behind head_max is not looked at: it must not matter whether it
  * has come yet. */
 static int head_in_place(turbo__h1_parser *p, void *user, const char *data, size_t len, size_t *used) {
     size_t look = len <= p->limits.head_max ? len : p->limits.head_max + 1;
+    p->asks_head = begins_like_head(data, len) != 0;
     size_t end = find_end(p, data, look);
     if (p->state == FAILED)
         return TURBO__H1_ERROR;
@@ -346,6 +351,7 @@ static int head_in_carry(turbo__h1_parser *p, void *user, const char *data, size
     size_t take = len < room ? len : room;
     if (turbo__buf_append(&p->carry, data, take) < 0)
         return refuse(p, 503, "out of memory");
+    p->asks_head = begins_like_head(p->carry.data, p->carry.len) != 0;
     size_t end = find_end(p, p->carry.data, p->carry.len);
     if (p->state == FAILED)
         return TURBO__H1_ERROR;
@@ -472,3 +478,5 @@ int turbo__h1_idle(const turbo__h1_parser *p) { return p->state == START && p->e
 int turbo__h1_status(const turbo__h1_parser *p) { return p->refusal.status; }
 
 const char *turbo__h1_reason(const turbo__h1_parser *p) { return p->refusal.reason; }
+
+int turbo__h1_asks_head(const turbo__h1_parser *p) { return p->asks_head; }

@@ -79,7 +79,10 @@ int turbo__h1_idle(const turbo__h1_parser *parser);
 /** After TURBO__H1_ERROR: 400, 413, 414, 431, 501 or 505. */
 int turbo__h1_status(const turbo__h1_parser *parser);
 
-/** After TURBO__H1_ERROR: a few words for the log. */
+/** After TURBO__H1_ERROR: a few words for the client and the log. */
 const char *turbo__h1_reason(const turbo__h1_parser *parser);
+
+/** Whether the head being read, or refused, begins like one of HEAD: an answer to it has no body (RFC 9110 9.3.2). */
+int turbo__h1_asks_head(const turbo__h1_parser *parser);
 
 #endif

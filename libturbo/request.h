@@ -72,7 +72,6 @@ struct turbo_request {
     uint8_t complete;                 /* the message was read whole               */
     uint8_t answered;                 /* the answer is here, whole or begun       */
     uint8_t head_sent;                /* of a streamed answer                     */
-    uint8_t want_continue;            /* 100 Continue is owed (RFC 9110 10.1.1)   */
     uint8_t frame;                    /* TURBO__FRAME_* of a streamed answer      */
     uint8_t dispatched;               /* was given to a handler or a shard        */
     uint8_t stream_last;              /* the connection ends behind a streamed answer */

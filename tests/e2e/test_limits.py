@@ -223,6 +223,22 @@ def test_body_that_goes_on_has_all_the_time(start, kind: str) -> None:
         assert client.answer().body == b"123456789012345"
 
 
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_refused_client_may_send_on_for_a_while(start, kind: str, framing: str) -> None:
+    """Clients that send everything before they read: cut off too early, they would see a broken pipe and no answer."""
+    server = start(kind)
+    head = "Content-Length: 2000000" if framing == "length" else "Transfer-Encoding: chunked"
+    piece = b"x" * 50000 if framing == "length" else b"c350\r\n" + b"x" * 50000 + b"\r\n"
+    with server.client() as client:
+        client.send(request("/reflect", "DELETE", fields=[head]))
+        for _ in range(40):  # 4 s: longer than what a client that has gone silent is given
+            client.send(piece)
+            time.sleep(0.1)
+        answer = client.answer()
+        assert (answer.status, answer.get("Connection")) == (413, "close")
+        client.expect_end()
+
+
 def test_client_that_takes_no_answer_is_left(start, kind: str) -> None:
     server = start(kind, "--body-stall-timeout-ms", "300")
     with server.client(receive_buffer=4096):

@@ -21,7 +21,7 @@ TestSuite(conn, .timeout = 60);
 /* What the layer above saw of its one connection. */
 static struct {
     unsigned begins, heads, trailers, ends, truncated, rooms, gones;
-    int status; /* of error */
+    int status, asks_head; /* of error */
     uint64_t announced; /* by chunks */
     char body[64];
     size_t body_len;
@@ -72,8 +72,9 @@ static int on_end(turbo__conn *c) {
     return seen.stop_at_end;
 }
 
-static void on_error(turbo__conn *c, int status, const char *reason) {
+static void on_error(turbo__conn *c, int status, const char *reason, int asks_head) {
     cr_expect_not_null(reason);
+    seen.asks_head = asks_head;
     c->owed += seen.begins > seen.heads; /* a message whose head was not reported is owed an answer from now on */
     seen.status = status;
 }
@@ -227,7 +228,7 @@ Test(conn, a_malformed_message_is_reported_and_closes_behind_its_answer) {
     open_conn();
     send_text(GET "GE\x01 / HTTP/1.1\r\n\r\n" GET);
     settle();
-    cr_expect(seen.heads == 1 && seen.status == 400);
+    cr_expect(seen.heads == 1 && seen.status == 400 && !seen.asks_head);
     cr_expect_eq(atomic_load(&group.parse_errors), 1);
     answer("first");
     settle();
@@ -423,6 +424,54 @@ Test(conn, a_slow_head_is_reported_as_408) {
     close_conn();
 }
 
+/* RFC 9110 9.3.2: also the answer to a HEAD that is refused has no body. */
+Test(conn, what_is_refused_is_known_to_be_head_as_soon_as_it_is) {
+    static const struct {
+        const char *text;
+        int asks_head;
+    } cases[] = {{"HEAD / HTTP/2.0\r\n", 1}, {"HEAD / HTTP/1.1\r\nHost: \x01", 1}, {"HEAD \x01", 1}, {"HEAD\n", 0},
+                 {"HEADER / HTTP/2.0\r\n", 0}, {"head / HTTP/2.0\r\n", 0}, {"GET /HEAD / HTTP/1.1\r\n", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (size_t step = 1; step < 40; step += 38) { /* byte by byte, and whole */
+            memset(&seen, 0, sizeof seen);
+            open_conn();
+            for (const char *at = cases[i].text; *at != '\0' && seen.status == 0; at += strnlen(at, step)) {
+                char piece[41];
+                (void)snprintf(piece, sizeof piece, "%.*s", (int)step, at);
+                send_text(piece);
+                settle();
+            }
+            if (seen.status == 0) {
+                send_text("\r\n\r\n");
+                settle();
+            }
+            cr_expect(seen.status >= 400 && seen.asks_head == cases[i].asks_head, "%s: %d", cases[i].text, seen.status);
+            answer("answer");
+            settle();
+            close_conn();
+        }
+    }
+}
+
+Test(conn, nobody_is_slow_who_waits_to_be_asked) {
+    turbo__settings_default(&settings);
+    settings.body_stall_timeout_ms = 1;
+    open_conn();
+    send_text("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
+    settle();
+    conn->unasked = 1;
+    turbo__conn_touch(conn);
+    for (int i = 0; i < 300; i++) {
+        (void)await_longer(UINT64_MAX);
+        settle();
+    }
+    cr_expect(conn != NULL && seen.status == 0);
+    conn->unasked = 0;
+    turbo__conn_touch(conn);
+    AWAIT((settle(), seen.status == 408));
+    close_conn();
+}
+
 Test(conn, a_body_that_stalls_is_reported_as_408) {
     turbo__settings_default(&settings);
     settings.body_stall_timeout_ms = 1;
@@ -507,6 +556,30 @@ Test(conn, a_client_that_does_not_end_is_not_waited_for_for_ever) {
     settle();
     cr_expect_not_null(conn);
     AWAIT((settle(), conn == NULL));
+    close_conn();
+}
+
+Test(conn, a_client_that_sends_on_is_not_waited_for_for_ever) {
+    open_conn();
+    turbo__conn_finish(conn, 0);
+    turbo__conn_touch(conn);
+    settle();
+    cr_assert(conn != NULL && conn->shut);
+    conn->mark_ms -= 1000;
+    send_text("x");
+    settle();
+    cr_expect_eq(conn->mark_ms, uv_now(&loop), "what still comes gives it time");
+    conn->head_ms -= 29000; /* as if it had gone on for so long */
+    conn->mark_ms -= 1000;
+    uint64_t before = conn->mark_ms;
+    send_text("x");
+    settle();
+    cr_expect(conn == NULL || conn->mark_ms == before, "but not for ever");
+    while (conn != NULL) {
+        send_text("x");
+        settle();
+        (void)await_longer(UINT64_MAX);
+    }
     close_conn();
 }
 

@@ -259,6 +259,10 @@ Test(http1_head, transfer_coding_must_be_chunked_alone) {
         cr_expect_eq(head.chunked, cases[i].status == 0);
     }
     cr_expect_eq(fields_status(11, "Host: a\nTransfer-Encoding: chunked\nTransfer-Encoding: chunked\n", &head), 400);
+    cr_expect_eq(fields_status(11, "Host: a\nTransfer-Encoding: gzip\nTransfer-Encoding: chunked\n", &head), 501);
+    cr_expect_eq(fields_status(11, "Host: a\nTransfer-Encoding: \nTransfer-Encoding: chunked\n", &head), 501);
+    cr_expect_eq(fields_status(11, "Host: a\nTransfer-Encoding: chunked\nTransfer-Encoding: gzip\n", &head), 400);
+    cr_expect_eq(fields_status(11, "Host: a\nTransfer-Encoding: chunked\nTransfer-Encoding: \n", &head), 400);
     cr_expect_eq(fields_status(10, "Host: a\nTransfer-Encoding: chunked\n", &head), 400);
 }
 

@@ -159,6 +159,9 @@ for name, values in (("gzip-chunked", ["gzip, chunked"]), ("lines-gzip-chunked",
                      ("lines-identity-chunked", ["identity", "chunked"]), ("x-chunked-list", ["x, chunked"])):
     T.add(f"te-unknown-{name}", SHOULD, coded(*values), UNKNOWN, "9112 6.1",
           note="a coding that is not understood: 501")
+for name, values in (("gzip-chunked", ["gzip", "chunked"]), ("list", ["gzip, chunked"]), ("three", ["a", "b", "chunked"])):
+    T.add(f"te-unknown-501-{name}", SHOULD, coded(*values), refuses(501), "9112 6.1",
+          note="several lines are one list (9110 5.3)")
 for name, values in (("list", ["chunked, chunked"]), ("lines", ["chunked", "chunked"]), ("case", ["chunked, Chunked"])):
     T.add(f"te-chunked-twice-{name}", MUST, coded(*values), UNKNOWN, "9112 6.1",
           note="chunked must not be applied twice; a body decoded once would be another one")

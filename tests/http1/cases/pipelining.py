@@ -165,7 +165,7 @@ T.add("effect-post-then-get-then-garbage", MUST, spans(("POST", 200), ("POST", 0
       refuses(400, after=[OK, OK]), note="the refusal comes behind what is answered one by one")
 T.add("effect-close-on-the-first", MUST, req("/span?ms=200", "POST", "Content-Length: 0", "Connection: close") +
       spans(("GET", 0)), answers(OK, end="closed"), "9112 9.6")
-for name, methods in (("gets", ("GET", "GET", "GET")), ("get-options-trace", ("GET", "OPTIONS", "TRACE"))):
+for name, methods in (("gets", ("GET", "GET", "GET")), ("get-options-get", ("GET", "OPTIONS", "GET"))):
     T.add(f"together-{name}", SHOULD, spans(*((method, 400) for method in methods)),
           [Outcome((OK,) * 3, "open", together=all_at_once)], needs=["turbo-limits"],
           note="libturbo's promise: safe methods do not wait for each other")

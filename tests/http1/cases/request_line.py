@@ -16,6 +16,9 @@ T.add("absolute-form", MUST, req("http://h.test/reflect?a"), answers(R(200, saw(
 T.add("absolute-form-port", MUST, req("http://h.test:80/reflect?a"), answers(R(200, saw(path="/reflect"))),
       "9112 3.2.2")
 T.add("absolute-form-other-host-wins", MUST, req("http://other.test/reflect", host="h.test"), answers(OK), "9112 3.2.2")
+T.add("absolute-form-host-empty", MUST, req("http://h.test/reflect?a", host=""), answers(R(200, saw(query="a"))),
+      "9112 3.2.2", note="Host does not count there; an empty one is well-formed")
+T.add("absolute-form-host-bad", MUST, req("http://h.test/json", host="a b"), refuses(400, end="any"), "9112 3.2")
 T.add("absolute-form-without-host", MUST, req("http://h.test/json", host=None), refuses(400, end="any"), "9112 3.2")
 T.add("absolute-form-two-hosts", MUST, req("http://h.test/json", "GET", "Host: h.test"), refuses(400, end="any"),
       "9112 3.2")

@@ -1,6 +1,6 @@
 """How the bytes come: in any pieces, slowly, and with the sending side shut: RFC 9112 2.2, 8, 9.5, 9.6."""
 
-from model import (ANY_4XX, ECHO_OK, FOLLOW, FOLLOWED, MUST, OK, R, SHOULD, Await, EndSending, Pause, Send, Splits,
+from model import (ANY_4XX, ECHO_OK, FOLLOW, FOLLOWED, MUST, OK, R, SHOULD, Await, AwaitInterim, EndSending, Pause, Send, Splits,
                    Topic, answers, body_is, chunked, post, refuses, req, saw, size_is)
 
 T = Topic("timing", "9112 2.2")
@@ -81,6 +81,13 @@ T.add("head-drips", SHOULD, [Send(b"GET /json HTTP/1.1\r\nHost: h.test\r\nX-A: "
 T.add("body-never-ends", SHOULD, [Send(req("/reflect", "POST", "Content-Length: 5", body="ab"))],
       refuses(408, silent=True), "9110 15.5.9", needs=SLOW)
 T.add("chunk-never-ends", SHOULD, [Send(chunked("5\r\nab"))], refuses(408, silent=True), "9110 15.5.9", needs=SLOW)
+T.add("head-never-ends-of-head", MUST, [Send(req("/json", "HEAD")[:-4])],
+      answers(R(408, body_is(b"")), end="closed"), "9110 9.3.2", needs=SLOW, methods=("HEAD",))
+T.add("continue-waited-for-behind-slow", MUST, [Send(req("/sleep?ms=6000") + req("/echo", "POST", "Content-Length: 3",
+      "Expect: 100-continue")), Await(1), AwaitInterim(), Send(b"abc")], answers(ECHO_OK, R(200, body_is(b"abc"))),
+      "9110 10.1.1", needs=SLOW, note="nobody is slow who waits for the 100 that is owed")
+T.add("continue-then-body-never-comes", SHOULD, [Send(req("/echo", "POST", "Content-Length: 3",
+      "Expect: 100-continue")), AwaitInterim()], refuses(408, silent=True), "9110 15.5.9", needs=SLOW)
 T.add("idle-is-ended", SHOULD, [Send(GET)], answers(GOT, end="closed"), "9112 9.5", needs=SLOW)
 T.add("idle-from-the-start", SHOULD, [Pause(0)], NONE + refuses(408), "9112 9.5", needs=SLOW)
 T.add("big-body-in-order", MUST, post(bytes(i % 251 for i in range(300000)), target="/echo"),
