@@ -174,6 +174,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 picks a free one")
     parser.add_argument("--fd", type=int, default=argparse.SUPPRESS, help="an inherited socket that listens")
     parser.add_argument("--loop", choices=("auto", "uvloop", "asyncio"), default="auto", help="event loop")
+    parser.add_argument("--mode", choices=("sharded", "single"), default="sharded", help="one loop a shard, or one for all")
     parser.add_argument("--task", choices=("turbo", "stock"), default="turbo", help="task type of coroutines")
     for setting in turbo.settings():
         what = "|".join(setting.choices) if setting.choices else f"{setting.min}..{setting.max} {setting.unit}".strip()

@@ -21,7 +21,7 @@ def server(kind: str) -> Iterator[Server]:
     server.kind = kind
     yield server
     errors = server.stop()
-    if kind != "python":
+    if kind not in harness.PYTHON_KINDS:
         assert harness.totals_of(errors).abandoned == 0
 
 

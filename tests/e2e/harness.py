@@ -5,7 +5,7 @@ Where the programs are comes from the environment, so that any build can be test
 TURBO_DEMO       the C demo                       (build/examples/demo)
 TURBO_EXAMPLES   directory of the other examples  (beside the demo)
 TURBO_PYTHON     python with turbo installed      (build/venv/bin/python)
-TURBO_E2E_KINDS  which demos, comma-separated     (shards,inline,io0,hop,python)
+TURBO_E2E_KINDS  which demos, comma-separated     (shards,inline,io0,hop,python,single)
 """
 
 import json
@@ -33,9 +33,13 @@ COMMANDS: Dict[str, List[str]] = {
     "io0": [DEMO, "--shards", "2", "--io-threads", "0"],
     "hop": [DEMO, "--shards", "2", "--io-threads", "0", "--placement", "round_robin"],
     "python": [PYTHON, str(ROOT / "examples/demo.py"), "--shards", "2"],
+    "single": [PYTHON, str(ROOT / "examples/demo.py"), "--mode", "single"],
 }
 KINDS = os.environ.get("TURBO_E2E_KINDS", ",".join(COMMANDS)).split(",")
-C_KINDS = [kind for kind in KINDS if kind != "python"]
+SHARDS_OF = {kind: 2 for kind in COMMANDS}
+SHARDS_OF["single"] = 140
+PYTHON_KINDS = [kind for kind in KINDS if kind in ("python", "single")]
+C_KINDS = [kind for kind in KINDS if kind not in PYTHON_KINDS]
 
 SANITIZED = b"__asan_init" in Path(DEMO).read_bytes() if os.path.exists(DEMO) else False
 

@@ -178,7 +178,7 @@ def test_loop_with_too_many_passes_new_connections_on(start: Start, topology: st
 
 @pytest.mark.parametrize("kind", [kind for kind in harness.KINDS if kind != "inline"])
 def test_out_of_descriptors_neither_spins_nor_dies(start: Start, kind: str) -> None:
-    server = start(kind, nofile=64)
+    server = start(kind, "--shards", "2", nofile=64)
     first = server.client()
     assert first.request().body == OK_BODY
     clients = [server.client() for _ in range(100)]  # the system takes them, the server cannot

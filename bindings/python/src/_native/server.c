@@ -1,4 +1,4 @@
-/* server.c - turbo.Server: set up, start, stop. The threads and loops around it are Python's (asyncio_executor.py). */
+/* server.c - turbo.Server: set up, start, stop. The threads and loops around it are Python's (executor.py). */
 #include "server.h"
 
 #include <stddef.h>
@@ -24,14 +24,21 @@ typedef struct ServerObject {
     PyObject *shards;         /* tuple of Shard                               */
     ShardObject **shard_list; /* the same for the executor; borrowed pointers */
     turbopy_log *log;         /* apart: the library's threads may outlive us  */
+    unsigned long long drain_timeout_ms;
     char started, waited;
 } ServerObject;
 
 /* -- making -- */
 
+/* A setting that the table has. */
+static uint64_t number_of(const turbo_options *options, const char *name) {
+    uint64_t value = 0;
+    (void)turbo_options_get_u64(options, name, &value);
+    return value;
+}
+
 static turbo_options *make_options(PyObject *defaults, PyObject *settings) {
     turbo_options *options;
-    uint64_t io_threads = 1;
     int rc = turbo_options_new(&options);
     if (rc < 0) {
         turbopy_raise(rc, NULL);
@@ -45,7 +52,7 @@ static turbo_options *make_options(PyObject *defaults, PyObject *settings) {
     }
     if (turbopy_settings_apply(options, settings) < 0)
         goto fail;
-    if (turbo_options_get_u64(options, "io_threads", &io_threads) == 0 && io_threads == 0) {
+    if (number_of(options, "io_threads") == 0) {
         PyErr_SetString(PyExc_ValueError, "io_threads: 0 is out of range, allowed are 1 to 256: shards that do their own "
                                           "I/O are not possible with Python handlers yet");
         goto fail;
@@ -110,6 +117,8 @@ static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         return NULL;
     ServerObject *self = (ServerObject *)type->tp_alloc(type, 0);
     int rc = self == NULL ? 0 : turbo_server_new(&self->server, options);
+    if (self != NULL)
+        self->drain_timeout_ms = number_of(options, "drain_timeout_ms");
     turbo_options_free(options);
     if (rc < 0)
         turbopy_raise(rc, NULL);
@@ -363,6 +372,7 @@ static PyGetSetDef server_getset[] = {
 
 static PyMemberDef server_members[] = {
     {"shards", T_OBJECT, offsetof(ServerObject, shards), READONLY, "A tuple of turbo.Shard."},
+    {"drain_timeout_ms", T_ULONGLONG, offsetof(ServerObject, drain_timeout_ms), READONLY, "The setting."},
     {NULL, 0, 0, 0, NULL},
 };
 

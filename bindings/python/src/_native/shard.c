@@ -2,6 +2,7 @@
 #include "shard.h"
 
 #include <stddef.h>
+#include <string.h>
 #include <structmember.h>
 #include <turbo/error.h>
 #include <turbo/stats.h>
@@ -201,23 +202,34 @@ static int keep_methods(ShardObject *self, PyObject *loop) {
     return PyErr_Occurred() ? -1 : 0;
 }
 
+static int set_task_mode(ShardObject *self, const char *tasks) {
+    static const char *const names[] = {"turbo", "stock", "posted"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(tasks, names[i]) == 0) {
+            self->task_mode = (char)i; /* TURBOPY_TASK_* */
+            return 0;
+        }
+    }
+    PyErr_Format(PyExc_ValueError, "no way to run coroutines: \"%.40s\"", tasks);
+    return -1;
+}
+
 static PyObject *shard_attach(ShardObject *self, PyObject *args) {
     PyObject *loop, *on_closed;
-    int stock;
-    if (!PyArg_ParseTuple(args, "OOp:attach", &loop, &on_closed, &stock))
+    const char *tasks;
+    if (!PyArg_ParseTuple(args, "OOs:attach", &loop, &on_closed, &tasks))
         return NULL;
     int fd = turbo_shard_fd(self->shard);
     if (fd < 0)
         return turbopy_raise(fd, NULL);
     if (self->loop != NULL || self->closed)
         return turbopy_raise(TURBO_ESTATE, "the shard has, or had, a loop");
-    if (keep_methods(self, loop) < 0) {
+    if (set_task_mode(self, tasks) < 0 || keep_methods(self, loop) < 0) {
         forget_loop(self);
         return NULL;
     }
     self->loop = Py_NewRef(loop);
     self->on_closed = Py_NewRef(on_closed);
-    self->task_mode = stock ? TURBOPY_TASK_STOCK : TURBOPY_TASK_OWN;
     return PyLong_FromLong(fd);
 }
 
@@ -277,7 +289,7 @@ static PyObject *shard_repr(ShardObject *self) {
 static PyMethodDef shard_methods[] = {
     {"stats", (PyCFunction)shard_stats, METH_NOARGS, "stats($self, /)\n--\n\nThe shard's counters: a dict. Any thread."},
     {"attach", (PyCFunction)shard_attach, METH_VARARGS,
-     "attach($self, loop, on_closed, stock, /)\n--\n\nUse a loop, on its thread; returns the descriptor to watch with poll()."},
+     "attach($self, loop, on_closed, tasks, /)\n--\n\nUse a loop, on its thread; returns the descriptor to watch with poll()."},
     {"detach", (PyCFunction)shard_detach, METH_NOARGS, "detach($self, /)\n--\n\nForget the loop."},
     {"forget", (PyCFunction)shard_forget, METH_NOARGS,
      "forget($self, /)\n--\n\nLet go of what requests wait for; after the server has stopped."},

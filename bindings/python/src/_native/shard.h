@@ -11,7 +11,11 @@
 struct TaskObject;
 
 /* How coroutines run. */
-enum { TURBOPY_TASK_OWN = 0, TURBOPY_TASK_STOCK = 1 };
+enum {
+    TURBOPY_TASK_OWN,   /* as tasks of our own type, on the shard's loop            */
+    TURBOPY_TASK_STOCK, /* as asyncio's tasks, or those of the loop's task factory  */
+    TURBOPY_TASK_POSTED /* elsewhere: loop.run_posted(), which waits for the result */
+};
 
 /* Everything but index, stats and server is used on the shard's thread only. */
 typedef struct ShardObject {

@@ -336,7 +336,11 @@ static int first_step(ShardObject *shard, int what, PyObject *owner, PyObject *c
 }
 
 void turbopy_task_run(ShardObject *shard, int what, PyObject *owner, PyObject *coro) {
-    if (shard->task_mode == TURBOPY_TASK_STOCK || shard->has_factory) {
+    if (shard->task_mode == TURBOPY_TASK_POSTED && what != TURBOPY_FOR_STREAM) { /* which waits for this very thread */
+        turbopy_task_run_posted(shard, what, owner, coro);
+        return;
+    }
+    if (shard->task_mode != TURBOPY_TASK_OWN || shard->has_factory) {
         turbopy_task_run_stock(shard, what, owner, coro);
         return;
     }

@@ -49,6 +49,9 @@ void turbopy_task_leave(ShardObject *shard);
 /** As turbopy_task_run() with a task of asyncio's, or of the loop's task factory. Takes coro. (task_stock.c) */
 void turbopy_task_run_stock(ShardObject *shard, int what, PyObject *owner, PyObject *coro);
 
+/** As turbopy_task_run() on a loop elsewhere, and wait for it: mode="single". Takes coro. (task_stock.c) */
+void turbopy_task_run_posted(ShardObject *shard, int what, PyObject *owner, PyObject *coro);
+
 /** The requests of an owner belong to a suspended task now (task), or to none (NULL). (task_stock.c) @return 0; -1 */
 int turbopy_task_own(ShardObject *shard, int what, PyObject *owner, PyObject *task);
 

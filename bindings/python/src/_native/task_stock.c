@@ -81,3 +81,10 @@ void turbopy_task_run_stock(ShardObject *shard, int what, PyObject *owner, PyObj
     Py_XDECREF(task);
     Py_DECREF(coro);
 }
+
+void turbopy_task_run_posted(ShardObject *shard, int what, PyObject *owner, PyObject *coro) {
+    PyObject *result = PyObject_CallMethodOneArg(shard->loop, shard->st->str_run_posted, coro);
+    turbopy_finish(shard, what, owner, result);
+    Py_XDECREF(result);
+    Py_DECREF(coro);
+}

@@ -6,9 +6,9 @@ from types import TracebackType
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, TypeVar
 
 from ._native import Server, Shard
-from .asyncio_executor import Executor
 from .config import Config, LoopChoice
 from .errors import logger
+from .executor import Executor
 from .routes import Handler, Route, make_route
 from .signals import StopSignals
 
@@ -113,19 +113,21 @@ class App:
         fd: Optional[int] = None,
         loop: LoopChoice = "auto",
         task: str = "turbo",
+        mode: str = "sharded",
         **settings: Any,
     ) -> "App":
         """Serve in threads of its own, until stop(). Returns self, which is a context manager that stops.
 
         port 0 picks a free one, see `port`. `unix` is the path of a socket to use instead, `fd` a listening socket, which is
         taken over. `loop` is "auto" (uvloop where it is installed), "uvloop", "asyncio", or a function that makes a
-        loop. `task` is "turbo", or "stock" for asyncio's own tasks. `settings` are those of turbo.settings(); where one is
+        loop. `task` is "turbo", or "stock" for asyncio's own tasks. `mode` is "sharded", or "single": one loop runs all
+        coroutines, and the shards (140) only post them there, each waiting for its own. `settings` are those of turbo.settings(); where one is
         not given, the environment counts (TURBO_BATCH_MAX=64), then the default.
 
         Raises ValueError and TypeError that name a bad setting, OSError when the address cannot be used, RuntimeError
         when the app runs already.
         """
-        self._start(Config(host, port, unix, fd, loop, task, settings), _nothing)
+        self._start(Config(host, port, unix, fd, loop, task, mode, settings), _nothing)
         return self
 
     def run(self, host: str = "127.0.0.1", port: int = 8000, **settings: Any) -> None:
@@ -229,7 +231,7 @@ class App:
         return f"turbo listens on {where} ({count} shard{'s' if count > 1 else ''}, {loop})"
 
 
-_NAMED = ("unix", "fd", "loop", "task")
+_NAMED = ("unix", "fd", "loop", "task", "mode")
 
 
 def _url_host(host: str) -> str:

@@ -12,6 +12,8 @@ SettingValue = Union[int, str]
 
 LOOPS = ("auto", "uvloop", "asyncio")
 TASKS = ("turbo", "stock")
+MODES = ("sharded", "single")
+SINGLE_WORKERS = 140  # what the old design ran with
 
 
 def gil_enabled() -> bool:
@@ -35,6 +37,7 @@ class Config:
     fd: Optional[int] = None
     loop: LoopChoice = "auto"
     task: str = "turbo"
+    mode: str = "sharded"
     settings: Dict[str, SettingValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -47,9 +50,16 @@ class Config:
         if not callable(self.loop):
             _choice("loop", self.loop, LOOPS)
         _choice("task", self.task, TASKS)
+        _choice("mode", self.mode, MODES)
 
     def defaults(self) -> Dict[str, SettingValue]:
-        """What Python changes of the table's defaults: with a GIL more shards cost more than they bring."""
+        """What Python changes of the table's defaults.
+
+        With a GIL more shards cost more than they bring. Workers of mode="single" take requests in turn: one that waits
+        for a coroutine can do nothing else.
+        """
+        if self.mode == "single":
+            return {"shards": SINGLE_WORKERS, "placement": "round_robin"}
         return {"shards": 1} if gil_enabled() else {}
 
     def addresses(self) -> List[str]:
