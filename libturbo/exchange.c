@@ -373,6 +373,7 @@ int turbo__exchange_open(struct turbo__io *io, int fd, const turbo__peer *peer) 
         return TURBO_ENOMEM;
     ex->io = io;
     ex->peer = *peer;
+    ex->number = io->index + io->opened++; /* so that loops do not all begin with the same shard */
     int rc = turbo__conn_open(&ex->conn, &io->group, fd);
     if (rc < 0)
         turbo__free(ex);

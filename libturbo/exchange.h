@@ -13,6 +13,7 @@ typedef struct turbo__exchange {
     turbo_request *first, *last; /* messages whose answers are not all in conn.out   */
     turbo_request *current;      /* the one whose body is being read; the last       */
     uint8_t begun;               /* a head is being read: taken, but no request yet  */
+    uint32_t number;             /* for placement connection                         */
     turbo__peer peer;
 } turbo__exchange;
 

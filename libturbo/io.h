@@ -61,6 +61,8 @@ typedef struct turbo__io {
     uint64_t loads_sum;
     uint64_t turn_ns;            /* clock, read at most once a turn; 0: not yet  */
     uint64_t robin;              /* placement round_robin                        */
+    uint32_t dice;               /* placement least                              */
+    uint32_t opened;             /* connections so far, for their numbers        */
     uint8_t loads_known;
 
     atomic_uint control; /* TURBO__IO_* */

@@ -2,6 +2,7 @@
 #include "placement.h"
 
 #include "clock.h"
+#include "hash.h"
 #include "io.h"
 #include "server.h"
 #include "shard.h"
@@ -50,17 +51,55 @@ static int is_slow(struct turbo__io *io, uint32_t shard) {
     return io->turn_ns > since + SLOW_BATCH_NS;
 }
 
-static uint32_t by_route(struct turbo__io *io, const turbo__route *route) {
-    uint32_t n = (uint32_t)io->server->shard_count, home = route->hash % n;
+/* The request's shard is known to hold one more from now on, before the shard knows. */
+static uint32_t charge(struct turbo__io *io, uint32_t shard) {
+    io->loads[shard]++;
+    io->loads_sum++;
+    return shard;
+}
+
+static uint32_t by_hash(struct turbo__io *io, const turbo__route *route, uint32_t hash) {
+    uint32_t n = (uint32_t)io->server->shard_count, home = hash % n;
     if (route->spill_percent == 0 || n == 1)
         return home;
     read_loads(io);
     uint64_t limit = io->loads_sum * route->spill_percent / (100 * (uint64_t)n);
     uint64_t least = is_slow(io, home) ? SPILL_MIN_SLOW : SPILL_MIN;
-    uint32_t shard = turbo__placement_bounded(home, io->loads, n, limit > least ? limit : least);
-    io->loads[shard]++;
-    io->loads_sum++;
-    return shard;
+    return charge(io, turbo__placement_bounded(home, io->loads, n, limit > least ? limit : least));
+}
+
+static uint32_t hash_of(turbo_str text) {
+    return turbo__hash_end(turbo__hash_add(TURBO__HASH_FIRST, text.data, text.len));
+}
+
+/* What owns state by its key never leaves its shard; a request without one has no state to go to. */
+static uint32_t by_key(struct turbo__io *io, const turbo_request *req) {
+    turbo_str value = turbo__key_value(&req->route->key, req);
+    if (value.data == NULL)
+        return by_hash(io, req->route, req->route->hash);
+    return hash_of(value) % (uint32_t)io->server->shard_count;
+}
+
+/* xorshift (Marsaglia, 2003): good enough to pick two shards. */
+static uint32_t draw(struct turbo__io *io, uint32_t n) {
+    uint32_t x = io->dice != 0 ? io->dice : io->index + 1;
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    io->dice = x;
+    return x % n;
+}
+
+/* The less loaded of two shards: the longest queue then grows like log log n (Mitzenmacher, 2001), and loops that
+ * see the same loads do not all choose the same shard. */
+static uint32_t least(struct turbo__io *io) {
+    uint32_t n = (uint32_t)io->server->shard_count, one, other;
+    if (n == 1)
+        return 0;
+    read_loads(io);
+    one = draw(io, n);
+    other = (one + 1 + draw(io, n - 1)) % n;
+    return charge(io, io->loads[other] < io->loads[one] ? other : one);
 }
 
 /* Where shards do no I/O no shard is nearer than another: each loop then prefers one of its own. */
@@ -78,7 +117,15 @@ uint32_t turbo__placement_choose(struct turbo__io *io, const turbo_request *req)
         return (uint32_t)(io->robin++ % n);
     case TURBO__PLACEMENT_LOCAL:
         return local(io);
+    case TURBO__PLACEMENT_PATH:
+        return by_hash(io, route, hash_of(turbo_request_path(req)));
+    case TURBO__PLACEMENT_KEY:
+        return by_key(io, req);
+    case TURBO__PLACEMENT_CONNECTION:
+        return req->exchange->number % n;
+    case TURBO__PLACEMENT_LEAST:
+        return least(io);
     default:
-        return by_route(io, route);
+        return by_hash(io, route, route->hash);
     }
 }

@@ -4,11 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "hash.h"
 #include "mem.h"
 #include "turbo/error.h"
 #include "turbo/options.h"
 
-/* All but the executor are settings of the server too, and are checked by their rows. */
+/* All but executor and key are settings of the server too, and are checked by their rows. */
 enum { EXECUTOR, PLACEMENT, SPILL_PERCENT, BODY_MAX_BYTES, BATCH_MAX, BATCH_WAIT_US, OPTION_COUNT };
 
 static const char *const names[OPTION_COUNT] = {"executor",       "placement", "spill_percent",
@@ -21,6 +22,7 @@ static const turbo__setting executor_row = {
 struct turbo_route_options {
     uint64_t values[OPTION_COUNT];
     uint8_t set[OPTION_COUNT];
+    turbo__key key;
     turbo_placement_fn placement_fn;
     void *placement_user;
     char error[256];
@@ -53,8 +55,26 @@ int turbo_route_options_new(turbo_route_options **out) {
     return 0;
 }
 
+static int refuse_key(turbo_route_options *options, const char *value) {
+    (void)snprintf(options->error, sizeof options->error,
+                   "key: %.80s is not param:, field: or cookie: and a name of at most %d characters", value,
+                   TURBO__KEY_NAME_MAX);
+    return TURBO_EINVAL;
+}
+
+/* Whoever names a key wants to be placed by it. */
+static int set_key(turbo_route_options *options, const char *value) {
+    if (turbo__key_parse(&options->key, value) < 0)
+        return refuse_key(options, value);
+    if (!options->set[PLACEMENT])
+        keep(options, PLACEMENT, TURBO__PLACEMENT_KEY);
+    return 0;
+}
+
 int turbo_route_options_set(turbo_route_options *options, const char *name, const char *value) {
     uint64_t number;
+    if (strcmp(name, "key") == 0)
+        return set_key(options, value);
     int rc, option = find_option(options, name);
     if (option < 0)
         return option;
@@ -65,6 +85,8 @@ int turbo_route_options_set(turbo_route_options *options, const char *name, cons
 }
 
 int turbo_route_options_set_u64(turbo_route_options *options, const char *name, uint64_t value) {
+    if (strcmp(name, "key") == 0)
+        return refuse_key(options, "a number");
     int rc, option = find_option(options, name);
     if (option < 0)
         return option;
@@ -96,18 +118,9 @@ static uint64_t resolve_placement(uint64_t placement, const turbo__settings *set
     return placement;
 }
 
-/* FNV-1a alone leaves patterns that differ in their last byte close together: the finish of MurmurHash3 spreads every
- * bit over all, so that hash modulo shards is even. */
 static uint32_t hash_route(const char *method, const char *pattern) {
-    uint64_t hash = 14695981039346656037u;
-    for (; *method != '\0'; method++)
-        hash = (hash ^ (unsigned char)*method) * 1099511628211u;
-    hash *= 1099511628211u; /* the NUL between them */
-    for (; *pattern != '\0'; pattern++)
-        hash = (hash ^ (unsigned char)*pattern) * 1099511628211u;
-    hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccdu;
-    hash = (hash ^ hash >> 33) * 0xc4ceb9fe1a85ec53u;
-    return (uint32_t)(hash >> 32);
+    uint64_t hash = turbo__hash_add(TURBO__HASH_FIRST, method, strlen(method) + 1); /* with the NUL between them */
+    return turbo__hash_end(turbo__hash_add(hash, pattern, strlen(pattern)));
 }
 
 int turbo__route_new(turbo__route **out, const char *method, const char *pattern, const turbo_route_options *options,
@@ -126,6 +139,7 @@ int turbo__route_new(turbo__route **out, const char *method, const char *pattern
     route->spill_percent = value_of(options, SPILL_PERCENT, settings->spill_percent);
     route->executor = (uint32_t)value_of(options, EXECUTOR, TURBO__EXECUTOR_SHARD);
     route->placement = (uint32_t)resolve_placement(value_of(options, PLACEMENT, TURBO__PLACEMENT_DEFAULT), settings);
+    route->key = options->key;
     route->hash = hash_route(method != NULL ? method : "", pattern);
     *out = route;
     return 0;

@@ -2,6 +2,7 @@
 #ifndef TURBO_ROUTE_INTERNAL_H
 #define TURBO_ROUTE_INTERNAL_H
 
+#include "key.h"
 #include "router.h"
 #include "settings.h"
 #include "turbo/route.h"
@@ -22,6 +23,7 @@ typedef struct turbo__route {
     uint64_t spill_percent;
     uint32_t executor;             /* TURBO__EXECUTOR_*                                     */
     uint32_t placement;            /* TURBO__PLACEMENT_*, never DEFAULT                     */
+    turbo__key key;                /* for placement key                                     */
     uint32_t hash;                 /* of method and pattern                                 */
     uint32_t index;                /* 0, 1, 2, ... in order of registration                 */
 } turbo__route;

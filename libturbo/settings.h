@@ -18,10 +18,10 @@
     X(batch_wait_us, UINT, "us", "", 0, 10000000, 0, "How long a batch callback's batch may wait for more requests")   \
     X(queue_max, UINT, "requests", "", 1, 16777216, 20000, "Requests that may wait for a shard; above it 503")         \
     X(inflight_max, UINT, "requests", "", 1, 1048576, 512, "Unanswered requests that a shard's executor may have")     \
-    X(placement, ENUM, "", "default|route|round_robin|local", 0, 3, 0,                                                 \
+    X(placement, ENUM, "", "default|route|round_robin|local|path|key|connection|least", 0, 7, 0,                       \
       "How a request's shard is chosen (default: route; local when io_threads is 0)")                                  \
     X(spill_percent, UINT, "%", "", 0, 10000, 125,                                                                     \
-      "Placement route: a shard loaded above this share of the mean passes requests on; at least 100, or 0: never")    \
+      "Placements route and path: a shard loaded above this share of the mean passes requests on; at least 100, or 0: never")    \
     X(pipeline_max, UINT, "requests", "", 1, 65536, 64, "Unanswered requests of one connection; then it is not read") \
     X(unsent_max_bytes, UINT, "bytes", "", 1024, 1073741824, 262144,                                                   \
       "Answer bytes that wait for one client; then its next requests, and streamed answers, wait")                    \
@@ -46,7 +46,16 @@ typedef struct turbo__settings {
 #undef TURBO__X
 } turbo__settings;
 
-enum { TURBO__PLACEMENT_DEFAULT = 0, TURBO__PLACEMENT_ROUTE, TURBO__PLACEMENT_ROUND_ROBIN, TURBO__PLACEMENT_LOCAL };
+enum {
+    TURBO__PLACEMENT_DEFAULT = 0,
+    TURBO__PLACEMENT_ROUTE,
+    TURBO__PLACEMENT_ROUND_ROBIN,
+    TURBO__PLACEMENT_LOCAL,
+    TURBO__PLACEMENT_PATH,
+    TURBO__PLACEMENT_KEY,
+    TURBO__PLACEMENT_CONNECTION,
+    TURBO__PLACEMENT_LEAST
+};
 enum { TURBO__ON_FIN_ANSWER = 0, TURBO__ON_FIN_CANCEL };
 
 /* A row of the table. Options that are not settings of a server (route.c) have rows of their own. */

@@ -160,6 +160,10 @@ static int new_route(turbo__route **out, turbo_server *server, const char *metho
     int rc = turbo__route_new(out, method, pattern, options, &server->settings);
     if (rc < 0)
         return refuse(server, rc, turbo_strerror(rc));
+    if ((*out)->placement == TURBO__PLACEMENT_KEY && (*out)->key.kind == TURBO__KEY_NONE) {
+        turbo__route_free(*out);
+        return refuse(server, TURBO_EINVAL, "placement key needs the route's option \"key\"");
+    }
     (*out)->user = user;
     return 0;
 }

@@ -64,7 +64,7 @@ TURBO_API int32_t turbo_setting_type(size_t index);
 TURBO_API const char *turbo_setting_unit(size_t index);
 
 /**
- * The words that an ENUM setting takes, separated by '|': "route|round_robin|local". Their values are 0, 1, 2, ...
+ * The words that an ENUM setting takes, separated by '|': "answer|cancel". Their values are 0, 1, 2, ...
  *
  * @param index  0 .. turbo_setting_count() - 1.
  * @return a static string, "" for a UINT setting; NULL when index is out of range.

@@ -26,8 +26,9 @@ typedef size_t (*turbo_placement_fn)(const turbo_request *req, size_t shards, vo
  * | name | values | meaning |
  * |---|---|---|
  * | executor | shard, inline | where the handler runs: the server's executor, or the I/O loop itself |
- * | placement | default, route, round_robin, local | how the shard is chosen |
- * | spill_percent | 0, 100 .. 10000 | for placement route: load of the home shard that sends requests on; 0 never |
+ * | placement | default, route, round_robin, local, path, key, connection, least | how the shard is chosen |
+ * | key | param:NAME, field:NAME, cookie:NAME | what placement key looks at; alone it means that placement |
+ * | spill_percent | 0, 100 .. 10000 | for placements route and path: load of the home shard that sends requests on; 0 never |
  * | body_max_bytes | 0 .. 2^40 | largest body; above it 413 |
  * | batch_max | 1 .. 65536 | most requests that a batch callback gets at once |
  * | batch_wait_us | 0 .. 10000000 | how long a batch callback's batch may wait for more |
@@ -126,7 +127,7 @@ TURBO_API void turbo_route_options_free(turbo_route_options *options);
  * @param options  NULL for defaults.
  * @param fn       the handler; NULL only when the server's executor never calls turbo_request_run().
  * @param user     handed to fn; turbo_request_user().
- * @return 0; TURBO_EINVAL for a malformed method or pattern; TURBO_EEXIST when the same method and pattern (but for
+ * @return 0; TURBO_EINVAL for a malformed method or pattern, or placement key without a key; TURBO_EEXIST when the same method and pattern (but for
  *         parameter names) is registered, or a parameter at that place has another name; TURBO_ESTATE after start;
  *         TURBO_ENOMEM. turbo_server_error() has the details.
  *

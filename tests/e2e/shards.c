@@ -2,8 +2,8 @@
  *
  *     shards [--override PLACEMENT] [setting]...
  *
- * GET /r/0 .. /r/15, /hot, /home (spill_percent=0), /route, /round_robin, /local, /callback?to=N (placements of these
- * names): all take ?us=N, which computes, and ?wait=N, which sleeps, for N microseconds, and answer where they ran.
+ * GET /r/0 .. /r/15, /hot, /home (spill_percent=0), /route, /round_robin, /local, /path/{x}, /connection, /least,
+ * /callback?to=N (placements of these names), /param/{id}, /field (X-User), /cookie (sid) (placement key): all take ?us=N, which computes, and ?wait=N, which sleeps, for N microseconds, and answer where they ran.
  * --override gives every route this placement: the tests of placements must fail then. */
 #include <pthread.h>
 #include <signal.h>
@@ -76,6 +76,12 @@ static int add_routes(turbo_server *server, const char *override) {
         {"/route", "placement", "route"},
         {"/round_robin", "placement", "round_robin"},
         {"/local", "placement", "local"},
+        {"/path/{x}", "placement", "path"},
+        {"/param/{id}", "key", "param:id"},
+        {"/field", "key", "field:X-User"},
+        {"/cookie", "key", "cookie:sid"},
+        {"/connection", "placement", "connection"},
+        {"/least", "placement", "least"},
         {"/callback", NULL, NULL},
     };
     char pattern[16];

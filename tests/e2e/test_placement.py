@@ -37,6 +37,56 @@ def check_local(server: Server, target: str = "/local") -> None:
     assert len(set.union(*seen)) > 1
 
 
+def check_path(server: Server) -> None:
+    """One path runs on one shard, whatever the connection; many paths use all shards."""
+    seen = [{shard for _ in range(2) for shard in shards_of(server, f"/path/{i}", 3)} for i in range(30)]
+    assert all(len(shards) == 1 for shards in seen), seen
+    assert set.union(*seen) == set(range(SHARDS))
+
+
+def keyed(server: Server, name: str, key: str) -> List[int]:
+    """Where requests with a key run, each on a connection of its own."""
+    target = f"/param/{key}" if name == "param" else f"/{name}"
+    fields = {"param": [], "field": [f"x-user: {key}"], "cookie": [f"Cookie: a=1; sid={key}; b=2"]}[name]
+    return [server.get(target, fields=fields).json()["shard"] for _ in range(3)]
+
+
+def check_key(server: Server, name: str) -> None:
+    """One key runs on one shard, and keys are on all of them."""
+    seen = [set(keyed(server, name, f"user-{i}")) for i in range(30)]
+    assert all(len(shards) == 1 for shards in seen), seen
+    assert set.union(*seen) == set(range(SHARDS))
+
+
+def check_key_at_its_load(server: Server) -> None:
+    """A key does not leave its shard, though a slow handler keeps that busy and others are idle."""
+    clients = [server.client() for _ in range(12)]
+    for client in clients:
+        client.send(harness.request("/param/busy?wait=20000"))
+    seen = {client.answer().json()["shard"] for client in clients}
+    for client in clients:
+        client.close()
+    assert len(seen) == 1, seen
+
+
+def check_connection(server: Server) -> None:
+    """A connection's requests run on one shard, and connections are on all of them."""
+    seen = [set(shards_of(server, "/connection", 4)) for _ in range(16)]
+    assert all(len(shards) == 1 for shards in seen), seen
+    assert set.union(*seen) == set(range(SHARDS))
+
+
+def check_least(server: Server) -> None:
+    """Nothing is sent to a shard that is busy, as long as others are not."""
+    with server.client() as busy, server.client() as other:
+        busy.send(harness.request("/least?wait=400000"))
+        harness.wait_until(lambda: sum(shard["inflight"] for shard in server.stats()["shards"]) == 1, "it works")
+        seen = {other.request("/least").json()["shard"] for _ in range(40)}
+        where = busy.answer().json()["shard"]
+    assert where not in seen, (where, seen)
+    assert len(seen) == SHARDS - 1, seen
+
+
 def check_callback(server: Server) -> None:
     """The callback's index counts, modulo the number of shards."""
     with server.client() as client:
@@ -44,7 +94,11 @@ def check_callback(server: Server) -> None:
             assert client.request(f"/callback?to={to}").json()["shard"] == to % SHARDS
 
 
-CHECKS = {"route": check_route, "round_robin": check_round_robin, "local": check_local, "callback": check_callback}
+CHECKS = {"route": check_route, "round_robin": check_round_robin, "local": check_local, "callback": check_callback,
+          "path": check_path, "param": lambda server: check_key(server, "param"),
+          "field": lambda server: check_key(server, "field"), "cookie": lambda server: check_key(server, "cookie"),
+          "busy key": check_key_at_its_load, "connection": check_connection, "least": check_least}
+NEW = ["path", "param", "field", "cookie", "busy key", "connection", "least"]
 
 
 @pytest.fixture(scope="module", params=["1 I/O thread", "2 I/O threads", "0 I/O threads"])
@@ -71,7 +125,7 @@ def by_route(flags: List[str]) -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.parametrize("name", ["route", "round_robin", "callback"])
+@pytest.mark.parametrize("name", ["route", "round_robin", "callback", *NEW])
 def test_placement(placed: Server, name: str) -> None:
     CHECKS[name](placed)
 
@@ -83,7 +137,7 @@ def test_local(placed: Server) -> None:
         check_local(placed)
 
 
-@pytest.mark.parametrize("name", ["route", "local", "callback"])
+@pytest.mark.parametrize("name", ["route", "local", "callback", *NEW])
 def test_check_fails_when_replaced_by_round_robin(round_robin: Server, name: str) -> None:
     check: Callable[[Server], None] = CHECKS[name]
     with pytest.raises(AssertionError):

@@ -51,6 +51,12 @@ Test(api_route, route_refuses_and_says_why) {
     cr_expect_eq(turbo_server_route(server, "", "/", NULL, answer_ok, NULL), TURBO_EINVAL);
     cr_expect_eq(turbo_server_route(server, "GET", "users", NULL, answer_ok, NULL), TURBO_EINVAL);
     cr_expect_eq(turbo_server_route(server, "GET", "/{}", NULL, answer_ok, NULL), TURBO_EINVAL);
+    turbo_route_options *options;
+    cr_assert_eq(turbo_route_options_new(&options), 0);
+    cr_expect_eq(turbo_route_options_set(options, "placement", "key"), 0);
+    cr_expect_eq(turbo_server_route(server, "GET", "/key", options, answer_ok, NULL), TURBO_EINVAL);
+    cr_expect_str_eq(turbo_server_error(server), "placement key needs the route's option \"key\"");
+    turbo_route_options_free(options);
     cr_expect_eq(turbo_server_route(server, "GET", "/users/{id}", NULL, answer_ok, NULL), 0);
     cr_expect_str_empty(turbo_server_error(server));
     cr_expect_eq(turbo_server_route(server, "GET", "/users/{id}", NULL, answer_ok, NULL), TURBO_EEXIST);

@@ -3,6 +3,8 @@
 #include "placement.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../support/fake_clock.h"
@@ -238,6 +240,145 @@ Test(placement, local_without_a_shard_is_one_a_loop) {
     tear_down();
 }
 
+/* A request for a path, on a connection of this number, with one field. */
+static turbo_request *request_for(const char *path, turbo__exchange *ex, const char *name, const char *value) {
+    static char raw[128];
+    static turbo__field field;
+    size_t path_len = strlen(path), name_len = strlen(name), value_len = strlen(value);
+    (void)snprintf(raw, sizeof raw, "%s%s%s", path, name, value);
+    field = (turbo__field){{(uint32_t)path_len, (uint32_t)name_len},
+                           {(uint32_t)(path_len + name_len), (uint32_t)value_len}};
+    turbo__h1_head head = {.raw = raw, .raw_len = strlen(raw), .version = 11, .fields = &field, .field_count = 1};
+    head.path = head.target = (turbo__span){0, (uint32_t)path_len};
+    turbo_request *made = turbo__request_from_head(&head, 0);
+    cr_assert_not_null(made);
+    made->route = &route;
+    made->exchange = ex;
+    return made;
+}
+
+static uint32_t choose_for(const char *path, uint32_t connection, const char *value) {
+    turbo__exchange ex = {.number = connection};
+    turbo_request *made = request_for(path, &ex, "X-Key", value);
+    uint32_t shard = turbo__placement_choose(&io, made);
+    made->exchange = NULL;
+    turbo_request_release(made);
+    return shard;
+}
+
+static unsigned shards_in(unsigned set) { return (unsigned)__builtin_popcount(set); }
+
+Test(placement, path_sends_one_path_to_one_shard_and_paths_to_all) {
+    set_up(TURBO__PLACEMENT_PATH);
+    unsigned seen = 0;
+    for (int i = 0; i < 40; i++) {
+        char path[16];
+        (void)snprintf(path, sizeof path, "/p/%d", i);
+        next_turn();
+        uint32_t home = choose_for(path, 0, "");
+        seen |= 1u << home;
+        for (uint32_t n = 1; n < 5; n++) {
+            next_turn();
+            cr_expect_eq(choose_for(path, n, "other"), home);
+        }
+    }
+    cr_expect_eq(shards_in(seen), SHARDS);
+    tear_down();
+}
+
+Test(placement, path_spills_like_route) {
+    set_up(TURBO__PLACEMENT_PATH);
+    next_turn();
+    uint32_t home = choose_for("/p", 0, "");
+    atomic_store(&shards[home].queued, 33);
+    next_turn();
+    cr_expect_eq(choose_for("/p", 0, ""), (home + 1) % SHARDS);
+    route.spill_percent = 0;
+    cr_expect_eq(choose_for("/p", 0, ""), home);
+    tear_down();
+}
+
+Test(placement, key_sends_one_key_to_one_shard_whatever_its_load) {
+    set_up(TURBO__PLACEMENT_KEY);
+    cr_assert_eq(turbo__key_parse(&route.key, "field:x-key"), 0);
+    unsigned seen = 0;
+    for (int i = 0; i < 40; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, "user-%d", i);
+        uint32_t home = choose_for("/a", 0, key);
+        seen |= 1u << home;
+        atomic_store(&shards[home].queued, 20000);
+        next_turn();
+        cr_expect_eq(choose_for("/b", 1, key), home);
+        atomic_store(&shards[home].queued, 0);
+    }
+    cr_expect_eq(shards_in(seen), SHARDS);
+    tear_down();
+}
+
+Test(placement, key_that_a_request_lacks_is_route) {
+    set_up(TURBO__PLACEMENT_KEY);
+    cr_assert_eq(turbo__key_parse(&route.key, "field:other"), 0);
+    for (uint32_t i = 0; i < 2 * SHARDS; i++)
+        cr_expect_eq(choose_for("/a", i, "x"), 2);
+    set_loads(0, 0, 33, 0);
+    cr_expect_eq(choose_for("/a", 0, "x"), 3);
+    tear_down();
+}
+
+Test(placement, key_may_be_empty) {
+    set_up(TURBO__PLACEMENT_KEY);
+    cr_assert_eq(turbo__key_parse(&route.key, "field:x-key"), 0);
+    uint32_t home = choose_for("/a", 0, "");
+    atomic_store(&shards[home].queued, 20000);
+    next_turn();
+    cr_expect_eq(choose_for("/a", 1, ""), home);
+    tear_down();
+}
+
+Test(placement, connection_stays_on_one_shard_and_connections_take_turns) {
+    set_up(TURBO__PLACEMENT_CONNECTION);
+    set_loads(0, 5000, 0, 0);
+    for (uint32_t connection = 0; connection < 3 * SHARDS; connection++)
+        for (int n = 0; n < 3; n++)
+            cr_expect_eq(choose_for(n == 0 ? "/a" : "/b", connection, ""), connection % SHARDS);
+    tear_down();
+}
+
+Test(placement, least_never_takes_the_most_loaded) {
+    set_up(TURBO__PLACEMENT_LEAST);
+    unsigned seen = 0;
+    for (int i = 0; i < 200; i++) {
+        set_loads(1, 5000, 2, 3);
+        uint32_t shard = choose();
+        cr_expect_neq(shard, 1);
+        seen |= 1u << shard;
+    }
+    cr_expect_eq(seen, 1u << 0 | 1u << 2 | 1u << 3, "the others are all taken");
+    tear_down();
+}
+
+Test(placement, least_evens_a_burst_out) {
+    set_up(TURBO__PLACEMENT_LEAST);
+    set_loads(40, 0, 40, 0);
+    int counts[SHARDS] = {0};
+    for (int i = 0; i < 400; i++)
+        counts[choose()]++;
+    for (int i = 0; i < SHARDS; i++)
+        cr_expect(abs(counts[i] + (i % 2 == 0 ? 40 : 0) - 120) < 15, "shard %d: %d", i, counts[i]);
+    tear_down();
+}
+
+Test(placement, one_shard_needs_no_choice) {
+    for (uint32_t placement = TURBO__PLACEMENT_ROUTE; placement <= TURBO__PLACEMENT_LEAST; placement++) {
+        set_up(placement);
+        server.shard_count = 1;
+        for (uint32_t i = 0; i < 4; i++)
+            cr_expect_eq(choose_for("/a", i, "x"), 0);
+        tear_down();
+    }
+}
+
 static size_t seen_shards;
 static const turbo_request *seen_req;
 
@@ -249,7 +390,7 @@ static size_t by_callback(const turbo_request *r, size_t count, void *user) {
 
 Test(placement, callback_decides_before_every_other_placement) {
     size_t answer;
-    for (uint32_t placement = TURBO__PLACEMENT_ROUTE; placement <= TURBO__PLACEMENT_LOCAL; placement++) {
+    for (uint32_t placement = TURBO__PLACEMENT_ROUTE; placement <= TURBO__PLACEMENT_LEAST; placement++) {
         set_up(placement);
         route.placement_fn = by_callback;
         route.placement_user = &answer;

@@ -117,6 +117,23 @@ Test(route, bad_options_are_refused_with_a_sentence) {
     cr_expect_str_eq(error, "batch_max: 0 is out of range, allowed are 1 to 65536");
     cr_expect_eq(turbo_route_options_set(options, "batch_max", "-1"), TURBO_EINVAL);
     cr_expect_eq(turbo_route_options_set_u64(options, "executor", 2), TURBO_EINVAL);
+    cr_expect_eq(turbo_route_options_set(options, "key", "id"), TURBO_EINVAL);
+    cr_expect_str_eq(error, "key: id is not param:, field: or cookie: and a name of at most 64 characters");
+    cr_expect_eq(turbo_route_options_set_u64(options, "key", 1), TURBO_EINVAL);
+    cr_expect_str_eq(error, "key: a number is not param:, field: or cookie: and a name of at most 64 characters");
+    turbo_route_options_free(options);
+}
+
+Test(route, key_alone_means_placement_key) {
+    turbo__settings settings = settings_of(1);
+    turbo_route_options *options = options_new();
+    cr_expect_eq(turbo_route_options_set(options, "key", "cookie:sid"), 0);
+    turbo__route route = route_with(options, &settings);
+    cr_expect(route.placement == TURBO__PLACEMENT_KEY && route.key.kind == TURBO__KEY_COOKIE);
+    cr_expect_eq(turbo_route_options_set(options, "placement", "least"), 0);
+    cr_expect_eq(turbo_route_options_set(options, "key", "param:id"), 0);
+    route = route_with(options, &settings);
+    cr_expect(route.placement == TURBO__PLACEMENT_LEAST, "what was said in words stays");
     turbo_route_options_free(options);
 }
 
@@ -127,7 +144,7 @@ struct limit {
 
 Test(route, every_limit_is_exact) {
     static const struct limit limits[] = {
-        {"executor", 0, 1},      {"placement", 0, 3},            {"body_max_bytes", 0, (uint64_t)1 << 40},
+        {"executor", 0, 1},      {"placement", 0, 7},            {"body_max_bytes", 0, (uint64_t)1 << 40},
         {"batch_max", 1, 65536}, {"batch_wait_us", 0, 10000000}, {"spill_percent", 100, 10000},
     };
     turbo_route_options *options = options_new();

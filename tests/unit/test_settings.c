@@ -128,7 +128,8 @@ Test(settings, sentence_about_a_bad_word_fits_any_buffer) {
         cr_expect(memchr(small, '\0', size) != NULL && small[size] == 'X', "size %zu", size);
     }
     cr_expect_eq(parse("placement", "nowhere", &value), TURBO_EINVAL);
-    cr_expect_str_eq(err, "placement: \"nowhere\" is not one of default, route, round_robin, local");
+    cr_expect_str_eq(err, "placement: \"nowhere\" is not one of default, route, round_robin, local, path, key, "
+                          "connection, least");
 }
 
 Test(settings, numbers_are_digits_only) {

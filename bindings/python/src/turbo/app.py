@@ -43,7 +43,9 @@ class App:
     batch           True or 1 to 65536: the handler gets a list of requests and returns a list of as many answers
     batch_wait_ms   0 to 10000: how long a batch may wait for more requests (also batch_wait_us)
     body_max_bytes  largest request body; above it 413
-    placement       "default", "route", "round_robin", "local": how a request's shard is chosen
+    placement       "default", "route", "round_robin", "local", "path", "key", "connection", "least": how a request's
+                    shard is chosen
+    key             "param:id", "field:X-User", "cookie:sid": one shard for each value, always (placement "key")
     spill_percent   0, or 100 to 10000: load of the home shard that sends requests on; 0 never
     content_type    Content-Type of answers that are bytes or str
 
