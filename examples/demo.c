@@ -35,6 +35,8 @@ static const char index_text[] = "libturbo demo\n"
                                  "GET  /cached      304\n"
                                  "GET  /fail        the handler fails: 500\n"
                                  "GET  /block       ?ms=1: sleeps in the handler\n"
+                                 "GET  /pool        ?ms=1: sleeps in the handler, on one of four threads of the "
+                                 "shard's pool\n"
                                  "GET  /spin        ?us=100: computes in the handler\n"
                                  "GET  /r/{n}       {\"ok\":true} from sixteen routes, /r/0 to /r/15\n"
                                  "GET  /stats       counters as JSON\n"
@@ -493,8 +495,21 @@ static int add_plain_routes(turbo_server *server, const turbo_route_options *syn
     return rc;
 }
 
+static int add_pool_route(turbo_server *server) {
+    turbo_route_options *options;
+    int rc = turbo_route_options_new(&options);
+    if (rc < 0)
+        return rc;
+    if ((rc = turbo_route_options_set(options, "threads", "4")) == 0)
+        rc = turbo_server_route(server, "GET", "/pool", options, on_block, NULL);
+    turbo_route_options_free(options);
+    return rc;
+}
+
 static int add_routes(turbo_server *server, turbo_route_options *sync) {
     int rc = add_plain_routes(server, sync);
+    if (rc == 0)
+        rc = add_pool_route(server);
     if (rc == 0)
         rc = turbo_server_route_batch(server, "POST", "/batch", NULL, on_batch, NULL);
     if (rc == 0)

@@ -33,6 +33,7 @@ GET  /nothing     204
 GET  /cached      304
 GET  /fail        the handler fails: 500
 GET  /block       ?ms=1: sleeps in the handler
+GET  /pool        ?ms=1: sleeps in the handler, on one of four threads of the shard's pool
 GET  /spin        ?us=100: computes in the handler
 GET  /r/{n}       {"ok":true} from sixteen routes, /r/0 to /r/15
 GET  /stats       counters as JSON
@@ -144,6 +145,7 @@ def place(request: turbo.Request) -> Dict[str, Any]:
     return {"shard": request.shard.index, "thread": threading.get_native_id()}
 
 
+@app.get("/pool", threads=4)
 @app.get("/block")
 def block(request: turbo.Request) -> Dict[str, Any]:
     time.sleep(number(request, "ms", 1, 1000) / 1000)

@@ -65,6 +65,8 @@ static uint32_t by_hash(struct turbo__io *io, const turbo__route *route, uint32_
     read_loads(io);
     uint64_t limit = io->loads_sum * route->spill_percent / (100 * (uint64_t)n);
     uint64_t least = is_slow(io, home) ? SPILL_MIN_SLOW : SPILL_MIN;
+    if (route->executor == TURBO__EXECUTOR_POOL) /* they block, whatever the batch says that only passes them on */
+        least = route->threads;
     return charge(io, turbo__placement_bounded(home, io->loads, n, limit > least ? limit : least));
 }
 

@@ -124,6 +124,8 @@ struct turbo_request {
     turbo_done_fn done; /* without a connection */
     void *done_user;
 
+    turbo_request *pool_next; /* while it waits for one of the shard's threads (pool.h) */
+
     char *spare; /* free bytes of the block, for small answers */
     size_t spare_len;
 };

@@ -9,15 +9,18 @@
 #include "turbo/error.h"
 #include "turbo/options.h"
 
-/* All but executor and key are settings of the server too, and are checked by their rows. */
-enum { EXECUTOR, PLACEMENT, SPILL_PERCENT, BODY_MAX_BYTES, BATCH_MAX, BATCH_WAIT_US, OPTION_COUNT };
+/* All but executor, threads and key are settings of the server too, and are checked by their rows. */
+enum { EXECUTOR, THREADS, PLACEMENT, SPILL_PERCENT, BODY_MAX_BYTES, BATCH_MAX, BATCH_WAIT_US, OPTION_COUNT };
 
-static const char *const names[OPTION_COUNT] = {"executor",       "placement", "spill_percent",
+static const char *const names[OPTION_COUNT] = {"executor",       "threads",   "placement",    "spill_percent",
                                                 "body_max_bytes", "batch_max", "batch_wait_us"};
 
 static const turbo__setting executor_row = {
-    "executor", TURBO_SETTING_ENUM, "", "shard|inline", TURBO__EXECUTOR_SHARD, TURBO__EXECUTOR_INLINE,
-    TURBO__EXECUTOR_SHARD, "Where the handler runs: the server's executor, or the I/O loop itself"};
+    "executor", TURBO_SETTING_ENUM, "", "shard|inline|pool", TURBO__EXECUTOR_SHARD, TURBO__EXECUTOR_POOL,
+    TURBO__EXECUTOR_SHARD, "Where the handler runs: the server's executor, the I/O loop itself, or threads of the shard"};
+
+static const turbo__setting threads_row = {
+    "threads", TURBO_SETTING_UINT, "threads", "", 1, 1024, 4, "Executor pool: how many requests of the route run at once"};
 
 struct turbo_route_options {
     uint64_t values[OPTION_COUNT];
@@ -31,6 +34,8 @@ struct turbo_route_options {
 static const turbo__setting *row_of(int option) {
     if (option == EXECUTOR)
         return &executor_row;
+    if (option == THREADS)
+        return &threads_row;
     return turbo__settings_row((size_t)turbo__settings_find(names[option], strlen(names[option])));
 }
 
@@ -45,6 +50,8 @@ static int find_option(turbo_route_options *options, const char *name) {
 static void keep(turbo_route_options *options, int option, uint64_t value) {
     options->values[option] = value;
     options->set[option] = 1;
+    if (option == THREADS && !options->set[EXECUTOR]) /* whoever counts threads wants some */
+        keep(options, EXECUTOR, TURBO__EXECUTOR_POOL);
 }
 
 int turbo_route_options_new(turbo_route_options **out) {
@@ -138,6 +145,7 @@ int turbo__route_new(turbo__route **out, const char *method, const char *pattern
     route->batch_wait_us = value_of(options, BATCH_WAIT_US, settings->batch_wait_us);
     route->spill_percent = value_of(options, SPILL_PERCENT, settings->spill_percent);
     route->executor = (uint32_t)value_of(options, EXECUTOR, TURBO__EXECUTOR_SHARD);
+    route->threads = (uint32_t)value_of(options, THREADS, threads_row.def);
     route->placement = (uint32_t)resolve_placement(value_of(options, PLACEMENT, TURBO__PLACEMENT_DEFAULT), settings);
     route->key = options->key;
     route->hash = hash_route(method != NULL ? method : "", pattern);

@@ -7,7 +7,7 @@
 #include "settings.h"
 #include "turbo/route.h"
 
-enum { TURBO__EXECUTOR_SHARD = 0, TURBO__EXECUTOR_INLINE };
+enum { TURBO__EXECUTOR_SHARD = 0, TURBO__EXECUTOR_INLINE, TURBO__EXECUTOR_POOL };
 
 typedef struct turbo__route {
     struct turbo__route *next;     /* of the server's routes                                */
@@ -22,6 +22,7 @@ typedef struct turbo__route {
     uint64_t batch_wait_us;
     uint64_t spill_percent;
     uint32_t executor;             /* TURBO__EXECUTOR_*                                     */
+    uint32_t threads;              /* for executor pool: at most so many at once on a shard */
     uint32_t placement;            /* TURBO__PLACEMENT_*, never DEFAULT                     */
     turbo__key key;                /* for placement key                                     */
     uint32_t hash;                 /* of method and pattern                                 */

@@ -228,6 +228,7 @@ static void join_all(turbo_server *server) {
         if (loop->running)
             pthread_join(loop->thread, NULL);
         loop->running = 0;
+        turbo__shard_join_pool(server->shards[i]);
     }
 }
 
@@ -452,6 +453,8 @@ static int start_threads(turbo_server *server) {
     for (size_t i = 0; rc == 0 && i < server->io_count; i++)
         if (server->settings.io_threads > 0)
             rc = loop_thread(&server->ios[i]->own_loop, io_main, server->ios[i]);
+    for (size_t i = 0; rc == 0 && i < server->shard_count; i++)
+        rc = turbo__shard_start_pool(server->shards[i], thread_new);
     if (rc < 0)
         return rc;
     unsigned more = 1 + (unsigned)server->io_count; /* the control thread and each I/O loop hold a reference */

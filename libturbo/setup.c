@@ -121,7 +121,7 @@ int turbo_server_set_executor(turbo_server *server, const turbo_executor_ops *op
         return refuse(server, rc, "executor table of an unknown size");
     if (read.batch == NULL || read.reserved0 != 0)
         return refuse(server, TURBO_EINVAL, "executor table without batch, or with reserved members set");
-    if ((read.flags & ~(uint32_t)TURBO_EXECUTOR_DRIVEN) != 0)
+    if ((read.flags & ~(uint32_t)(TURBO_EXECUTOR_DRIVEN | TURBO_EXECUTOR_HOSTS_POOL)) != 0)
         return refuse(server, TURBO_ETOONEW, "executor table with flags that this library does not know");
     server->executor = read;
     server->executor_self = self;
@@ -184,9 +184,9 @@ int turbo_server_route_batch(turbo_server *server, const char *method, const cha
     int rc = new_route(&route, server, method, pattern, options, user);
     if (rc < 0)
         return rc;
-    if (fn == NULL || route->executor == TURBO__EXECUTOR_INLINE) {
+    if (fn == NULL || route->executor != TURBO__EXECUTOR_SHARD) {
         turbo__route_free(route);
-        return refuse(server, TURBO_EINVAL, "a batch callback is needed, and a shard to gather its batches on");
+        return refuse(server, TURBO_EINVAL, "a batch callback is needed, and the executor shard for it");
     }
     route->batch_fn = fn;
     return add_route(server, method, pattern, route);

@@ -1,11 +1,13 @@
 /* shard.c - a thread or a driven fd, a queue, batches, a gate, an executor. */
 #include "shard.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "clock.h"
 #include "io.h"
 #include "mem.h"
+#include "os/os.h"
 #include "server.h"
 #include "turbo/error.h"
 
@@ -306,6 +308,8 @@ static void run_batch(turbo_shard *shard, size_t n) {
     atomic_store_explicit(&shard->batch_since_ns, 0, memory_order_relaxed);
 }
 
+/* -- handlers -- */
+
 void turbo_request_run(turbo_request *req) {
     const turbo__route *route = req->route;
     turbo_request_retain(req); /* the handler may answer it, and then fail */
@@ -320,6 +324,10 @@ void turbo_shard_run(turbo_shard *shard, turbo_request *const *reqs, size_t n) {
     uint64_t now = 0;
     for (size_t i = 0; i < n; i++) {
         const turbo__route *route = reqs[i]->route;
+        if (route->executor == TURBO__EXECUTOR_POOL) {
+            turbo__pool_put(&shard->pool, reqs[i]);
+            continue;
+        }
         if (route->batch_fn == NULL) {
             if (route->handler == NULL || route->handler(reqs[i], route->user) < 0)
                 (void)turbo_request_fail(reqs[i]);
@@ -330,6 +338,43 @@ void turbo_shard_run(turbo_shard *shard, turbo_request *const *reqs, size_t n) {
         if (turbo__batcher_add(&shard->batcher, shard, reqs[i], now) < 0)
             (void)turbo_request_fail(reqs[i]);
     }
+}
+
+/* -- the pool's threads -- */
+
+size_t turbo_shard_pool_threads(const turbo_shard *shard) { return shard->pool.threads; }
+
+int turbo_shard_pool_next(turbo_shard *shard, turbo_request *done, turbo_request **out) {
+    if ((shard->ops.flags & TURBO_EXECUTOR_HOSTS_POOL) == 0 || shard->pool.threads == 0)
+        return TURBO_ESTATE;
+    return turbo__pool_next(&shard->pool, done, out);
+}
+
+static void *pool_main(void *arg) {
+    turbo_shard *shard = arg;
+    turbo_request *req = NULL;
+    char name[16];
+    (void)snprintf(name, sizeof name, "turbo-pool-%u", (unsigned)shard->index % 1000);
+    turbo__os_thread_name(name);
+    while (turbo__pool_next(&shard->pool, req, &req) == 0)
+        turbo_request_run(req);
+    return NULL;
+}
+
+int turbo__shard_start_pool(turbo_shard *shard, int (*thread_new)(pthread_t *, void *(*)(void *), void *)) {
+    uint32_t n = (shard->ops.flags & TURBO_EXECUTOR_HOSTS_POOL) != 0 ? 0 : shard->pool.threads;
+    int rc = 0;
+    if (n > 0 && (shard->pool_threads = turbo__malloc(n * sizeof *shard->pool_threads)) == NULL)
+        return TURBO_ENOMEM;
+    while (rc == 0 && shard->pool_started < n)
+        if ((rc = thread_new(&shard->pool_threads[shard->pool_started], pool_main, shard)) == 0)
+            shard->pool_started++;
+    return rc;
+}
+
+void turbo__shard_join_pool(turbo_shard *shard) {
+    while (shard->pool_started > 0)
+        pthread_join(shard->pool_threads[--shard->pool_started], NULL);
 }
 
 /* -- timers -- */
@@ -439,6 +484,7 @@ static void wind_down(turbo_shard *shard) {
     if (shard->ops.stop_shard != NULL)
         shard->ops.stop_shard(shard->self, shard);
     turbo_shard_flush(shard);
+    turbo__pool_close(&shard->pool);
     count_abandoned(shard);
     atomic_store(&shard->state, TURBO__SHARD_ENDED);
     turbo__shard_close_unused(shard);
@@ -554,7 +600,8 @@ int turbo__shard_open(turbo_shard *shard, turbo_server *server) {
     shard->outboxes = turbo__calloc(server->io_count, sizeof *shard->outboxes);
     if (shard->reqs == NULL || shard->outboxes == NULL)
         return TURBO_ENOMEM;
-    if ((rc = turbo__mailbox_open(&shard->box)) < 0)
+    if ((rc = turbo__pool_open(&shard->pool, server->routes, server->route_count)) < 0 ||
+        (rc = turbo__mailbox_open(&shard->box)) < 0)
         return rc;
     return shard->driven && server->settings.io_threads > 0 ? 0 : open_loop(shard);
 }
@@ -582,6 +629,7 @@ void turbo__shard_close_unused(turbo_shard *shard) {
 
 void turbo__shard_give_up(turbo_shard *shard) {
     atomic_store(&shard->state, TURBO__SHARD_ENDED);
+    turbo__pool_close(&shard->pool);
     end_mail(shard);
     end_timers(shard);
 }
@@ -590,6 +638,8 @@ void turbo__shard_free(turbo_shard *shard) {
     turbo__shard_give_up(shard); /* nothing is left with one that ran */
     turbo__mailbox_free(&shard->box);
     turbo__batcher_free(&shard->batcher);
+    turbo__pool_free(&shard->pool);
+    turbo__free(shard->pool_threads);
     turbo__heap_free(&shard->timers);
     turbo__free(shard->reqs);
     turbo__free(shard->outboxes);

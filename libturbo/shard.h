@@ -10,6 +10,7 @@
 #include "gate.h"
 #include "loop.h"
 #include "mailbox.h"
+#include "pool.h"
 #include "request.h"
 #include "timer.h"
 #include "turbo/executor.h"
@@ -56,6 +57,9 @@ struct turbo_shard {
     turbo__gate gate;
     turbo_request **reqs; /* room for one batch                                     */
     turbo__batcher batcher;
+    turbo__pool pool;
+    pthread_t *pool_threads; /* ours, running; NULL: there are none, or they are the host's */
+    uint32_t pool_started;
     turbo__heap timers;
     _Atomic uint64_t batch_since_ns; /* when the running batch began; 0: none runs  */
     _Atomic uint64_t request_ns;     /* what the last batch took, for each request  */
@@ -83,6 +87,12 @@ void turbo__shard_give_up(turbo_shard *shard);
 
 /** Close the handles of a shard that did not run to its end. turbo__loop_free() must follow. */
 void turbo__shard_close_unused(turbo_shard *shard);
+
+/** Start the threads of the pool, unless the host brings them. @return 0; TURBO_ENOMEM. */
+int turbo__shard_start_pool(turbo_shard *shard, int (*thread_new)(pthread_t *, void *(*)(void *), void *));
+
+/** Wait for them; the pool is closed. */
+void turbo__shard_join_pool(turbo_shard *shard);
 
 /** Free memory and descriptors; its loop is freed. */
 void turbo__shard_free(turbo_shard *shard);

@@ -71,6 +71,11 @@ int turbo_shard_stats_get(const turbo_shard *shard, turbo_shard_stats *out) {
     s.wakeups = get(&shard->box.wakeups);
     for (size_t i = 0; i < TURBO_STATS_LATENCY_BUCKETS; i++)
         s.latency[i] = get(&shard->latency[i]);
+    s.pool_threads = shard->pool.threads;
+    s.pool_queued = get(&shard->pool.queued);
+    s.pool_busy = get(&shard->pool.busy);
+    s.pool_requests = get(&shard->pool.requests);
+    s.pool_dropped = get(&shard->pool.dropped);
     s.size = size;
     memcpy(out, &s, size);
     return 0;
@@ -122,10 +127,13 @@ static int json_shard(turbo__buf *out, const turbo_shard *shard) {
     int rc = turbo__buf_printf(
         out,
         "{\"requests\":%llu,\"batches\":%llu,\"queued\":%llu,\"queued_max\":%llu,\"inflight\":%llu,"
-        "\"inflight_max\":%llu,\"shed\":%llu,\"dropped\":%llu,\"wakeups\":%llu",
+        "\"inflight_max\":%llu,\"shed\":%llu,\"dropped\":%llu,\"wakeups\":%llu,\"pool_threads\":%llu,"
+        "\"pool_queued\":%llu,\"pool_busy\":%llu,\"pool_requests\":%llu,\"pool_dropped\":%llu",
         (unsigned long long)s.requests, (unsigned long long)s.batches, (unsigned long long)s.queued,
         (unsigned long long)s.queued_max, (unsigned long long)s.inflight, (unsigned long long)s.inflight_max,
-        (unsigned long long)s.shed, (unsigned long long)s.dropped, (unsigned long long)s.wakeups);
+        (unsigned long long)s.shed, (unsigned long long)s.dropped, (unsigned long long)s.wakeups,
+        (unsigned long long)s.pool_threads, (unsigned long long)s.pool_queued, (unsigned long long)s.pool_busy,
+        (unsigned long long)s.pool_requests, (unsigned long long)s.pool_dropped);
     if (rc == 0)
         rc = json_list(out, "batch_sizes", s.batch_sizes, TURBO_STATS_BATCH_BUCKETS);
     if (rc == 0)
@@ -183,6 +191,11 @@ static const shard_metric shard_metrics[] = {
     SHARD("shard_shed_total", shed, "counter", "Requests refused because the queue was full"),
     SHARD("shard_dropped_total", dropped, "counter", "Requests whose client went while they were queued"),
     SHARD("shard_wakeups_total", wakeups, "counter", "Times that the sleeping shard was woken"),
+    SHARD("shard_pool_threads", pool_threads, "gauge", "Threads of the shard's pool"),
+    SHARD("shard_pool_queued", pool_queued, "gauge", "Requests waiting for a thread of the pool now"),
+    SHARD("shard_pool_busy", pool_busy, "gauge", "Threads of the pool at work now"),
+    SHARD("shard_pool_requests_total", pool_requests, "counter", "Requests given to threads of the pool"),
+    SHARD("shard_pool_dropped_total", pool_dropped, "counter", "Requests whose client went while they waited for a thread"),
 };
 
 static int write_shard_metric(turbo__buf *out, const shard_metric *m, const turbo_shard_stats *stats, size_t count) {

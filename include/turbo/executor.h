@@ -16,7 +16,13 @@ enum {
      * The host gives each shard its thread and its loop: it watches turbo_shard_fd() and turbo_shard_timeout_ms()
      * and calls turbo_shard_poll(). start_shard is then called during turbo_server_start(), on its thread.
      */
-    TURBO_EXECUTOR_DRIVEN = 1
+    TURBO_EXECUTOR_DRIVEN = 1,
+
+    /*
+     * The host gives each shard's pool its threads, too: turbo_shard_pool_threads() of them call turbo_shard_pool_next().
+     * Otherwise the library makes them.
+     */
+    TURBO_EXECUTOR_HOSTS_POOL = 2
 };
 
 /**
@@ -82,8 +88,8 @@ typedef void (*turbo_shard_fn)(turbo_shard *shard, int status, void *user);
 TURBO_API int turbo_shard_submit(turbo_shard *shard, turbo_request *req);
 
 /**
- * Run the handlers of requests: per-request handlers in order, batch callbacks with all their requests. What the
- * built-in shard executor does with a batch.
+ * Run the handlers of requests: per-request handlers in order, batch callbacks with all their requests; those of routes
+ * with executor pool are handed to the pool's threads. What the built-in shard executor does with a batch.
  *
  * @param shard  not NULL.
  * @param reqs   n requests that turbo_executor_ops.batch was given.
@@ -105,6 +111,37 @@ TURBO_API void turbo_shard_run(turbo_shard *shard, turbo_request *const *reqs, s
  * Since: 0.1
  */
 TURBO_API void turbo_request_run(turbo_request *req);
+
+/**
+ * How many threads a shard's pool has: the most that any route with executor pool asks for by its option threads.
+ *
+ * @param shard  of a server that was started; not NULL.
+ * @return 0 when no route runs on pools.
+ *
+ * Owns: nothing.
+ * Thread: any.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API size_t turbo_shard_pool_threads(const turbo_shard *shard);
+
+/**
+ * For a host that brings the pool's threads: give back the request that was run, and wait for the next one.
+ *
+ * Each of turbo_shard_pool_threads() threads calls this in a loop, from turbo_server_start() on until it says
+ * TURBO_ECLOSED, and has ended before turbo_server_release(). Requests of one route are given out in order of arrival, at
+ * most its option threads at once; routes take turns. Requests whose client has gone are not given out.
+ *
+ * @param shard  of a server whose executor has TURBO_EXECUTOR_HOSTS_POOL; not NULL.
+ * @param done   NULL, or what the last call on this thread gave: answered, or retained to be answered later.
+ * @param out    receives a request to run: turbo_request_run(), or the host's own way.
+ * @return 0; TURBO_ECLOSED when the shard has ended and nothing is left; TURBO_ESTATE when the host does not bring the
+ *         threads, or no route runs on pools. After an error done was given back all the same, but for TURBO_ESTATE.
+ *
+ * Owns: the pool holds a reference to *out until it is given back.
+ * Thread: one of the pool's.   Blocks: until there is a request.   Reenter: no.
+ * Since: 0.1
+ */
+TURBO_API int turbo_shard_pool_next(turbo_shard *shard, turbo_request *done, turbo_request **out);
 
 /**
  * The number of a shard.

@@ -25,7 +25,8 @@ typedef size_t (*turbo_placement_fn)(const turbo_request *req, size_t shards, vo
  *
  * | name | values | meaning |
  * |---|---|---|
- * | executor | shard, inline | where the handler runs: the server's executor, or the I/O loop itself |
+ * | executor | shard, inline, pool | where the handler runs: the server's executor, the I/O loop, or threads of the shard |
+ * | threads | 1 .. 1024 (4) | for executor pool: most requests of the route that run at once on a shard; alone it means pool |
  * | placement | default, route, round_robin, local, path, key, connection, least | how the shard is chosen |
  * | key | param:NAME, field:NAME, cookie:NAME | what placement key looks at; alone it means that placement |
  * | spill_percent | 0, 100 .. 10000 | for placements route and path: load of the home shard that sends requests on; 0 never |

@@ -58,11 +58,16 @@ typedef struct turbo_shard_stats {
     uint64_t dropped;        /* taken from the queue after the client had gone                  */
     uint64_t wakeups;        /* times that the sleeping shard was woken                         */
     uint64_t latency[TURBO_STATS_LATENCY_BUCKETS]; /* from entering the queue to the answer, by batch clock */
+    uint64_t pool_threads;   /* of the shard's pool; 0: it has none                             */
+    uint64_t pool_queued;    /* waiting for one of them now                                     */
+    uint64_t pool_busy;      /* of them at work now                                             */
+    uint64_t pool_requests;  /* that they were given                                            */
+    uint64_t pool_dropped;   /* not given to them, because the client had gone                  */
     /* -- since 0.1; new members follow here -- */
 } turbo_shard_stats;
 
 /** An empty snapshot that knows its size. */
-#define TURBO_SHARD_STATS_INIT {sizeof(turbo_shard_stats), 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, {0}}
+#define TURBO_SHARD_STATS_INIT {sizeof(turbo_shard_stats), 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0}
 
 /** Formats of turbo_server_stats_text(). */
 enum {

@@ -32,7 +32,7 @@ Test(api_route, options_refuse_and_say_why) {
     cr_expect_str_eq(turbo_route_options_error(options), "");
     cr_expect_eq(turbo_route_options_set(options, "queue_max", "1"), TURBO_ENOENT);
     cr_expect_not_null(strstr(turbo_route_options_error(options), "queue_max"));
-    cr_expect_eq(turbo_route_options_set(options, "executor", "pool"), TURBO_EINVAL);
+    cr_expect_eq(turbo_route_options_set(options, "executor", "own"), TURBO_EINVAL);
     cr_expect_not_null(strstr(turbo_route_options_error(options), "pool"));
     cr_expect_eq(turbo_route_options_set(options, "batch_max", "65537"), TURBO_EINVAL);
     cr_expect_eq(turbo_route_options_set_u64(options, "head_max_bytes", 1), TURBO_ENOENT);

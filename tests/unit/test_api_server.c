@@ -199,7 +199,7 @@ Test(api_server, executor_tables_that_are_refused) {
     table.newer = &table;
     cr_expect_eq(turbo_server_set_executor(server, &table.ops, NULL), TURBO_ETOONEW, "a newer member is set");
     table.ops.size = sizeof table.ops;
-    table.ops.flags = 2;
+    table.ops.flags = 4;
     cr_expect_eq(turbo_server_set_executor(server, &table.ops, NULL), TURBO_ETOONEW, "a newer flag is set");
     table.ops.flags = 0;
     table.ops.reserved0 = 1;

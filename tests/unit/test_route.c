@@ -111,12 +111,12 @@ Test(route, bad_options_are_refused_with_a_sentence) {
     cr_expect_eq(turbo_route_options_set(options, "queue_max", "5"), TURBO_ENOENT);
     cr_expect(strstr(error, "queue_max") != NULL);
     cr_expect_eq(turbo_route_options_set_u64(options, "", 5), TURBO_ENOENT);
-    cr_expect_eq(turbo_route_options_set(options, "executor", "pool"), TURBO_EINVAL);
-    cr_expect_str_eq(error, "executor: \"pool\" is not one of shard, inline");
+    cr_expect_eq(turbo_route_options_set(options, "executor", "own"), TURBO_EINVAL);
+    cr_expect_str_eq(error, "executor: \"own\" is not one of shard, inline, pool");
     cr_expect_eq(turbo_route_options_set(options, "batch_max", "0"), TURBO_EINVAL);
     cr_expect_str_eq(error, "batch_max: 0 is out of range, allowed are 1 to 65536");
     cr_expect_eq(turbo_route_options_set(options, "batch_max", "-1"), TURBO_EINVAL);
-    cr_expect_eq(turbo_route_options_set_u64(options, "executor", 2), TURBO_EINVAL);
+    cr_expect_eq(turbo_route_options_set_u64(options, "executor", 3), TURBO_EINVAL);
     cr_expect_eq(turbo_route_options_set(options, "key", "id"), TURBO_EINVAL);
     cr_expect_str_eq(error, "key: id is not param:, field: or cookie: and a name of at most 64 characters");
     cr_expect_eq(turbo_route_options_set_u64(options, "key", 1), TURBO_EINVAL);
@@ -144,7 +144,7 @@ struct limit {
 
 Test(route, every_limit_is_exact) {
     static const struct limit limits[] = {
-        {"executor", 0, 1},      {"placement", 0, 7},            {"body_max_bytes", 0, (uint64_t)1 << 40},
+        {"executor", 0, 2},      {"threads", 1, 1024},           {"placement", 0, 7},            {"body_max_bytes", 0, (uint64_t)1 << 40},
         {"batch_max", 1, 65536}, {"batch_wait_us", 0, 10000000}, {"spill_percent", 100, 10000},
     };
     turbo_route_options *options = options_new();

@@ -45,6 +45,11 @@ static void set_up(void) {
         atomic_store(&shard->shed, 81 + i);
         atomic_store(&shard->dropped, 91 + i);
         atomic_store(&shard->box.wakeups, 101 + i);
+        shard->pool.threads = 4;
+        atomic_store(&shard->pool.queued, 111 + i);
+        atomic_store(&shard->pool.busy, 3);
+        atomic_store(&shard->pool.requests, 121 + i);
+        atomic_store(&shard->pool.dropped, 131 + i);
         turbo__gate_init(&shard->gate, 100);
         turbo__gate_enter(&shard->gate, 9);
         turbo__gate_leave(&shard->gate);
@@ -104,6 +109,8 @@ Test(stats, shard_has_its_own_counters, .init = set_up) {
         cr_expect(t.requests == 41 + i && t.batches == 51 + i && t.queued == 61 + i && t.queued_max == 71 + i);
         cr_expect(t.shed == 81 + i && t.dropped == 91 + i && t.wakeups == 101 + i);
         cr_expect(t.inflight == 7 && t.inflight_max == 9);
+        cr_expect(t.pool_threads == 4 && t.pool_queued == 111 + i && t.pool_busy == 3);
+        cr_expect(t.pool_requests == 121 + i && t.pool_dropped == 131 + i);
         cr_expect(t.batch_sizes[0] == 1 && t.batch_sizes[TURBO_STATS_BATCH_BUCKETS - 1] == TURBO_STATS_BATCH_BUCKETS);
         cr_expect(t.latency[0] == 1 &&
                   t.latency[TURBO_STATS_LATENCY_BUCKETS - 1] == 2 * TURBO_STATS_LATENCY_BUCKETS - 1);
@@ -132,6 +139,7 @@ Test(stats, json_holds_totals_shards_and_loops, .init = set_up) {
                     "\"body_memory\":15,\"shards\":[{");
     expect_in(text, "{\"requests\":42,\"batches\":52,\"queued\":62,\"queued_max\":72,\"inflight\":7,\"inflight_max\":9,"
                     "\"shed\":82,\"dropped\":92,\"wakeups\":102,"
+                    "\"pool_threads\":4,\"pool_queued\":112,\"pool_busy\":3,\"pool_requests\":122,\"pool_dropped\":132,"
                     "\"batch_sizes\":[1,2,3,4,5,6,7,8,9,10],\"latency\":[1,3,");
     expect_in(text, "37,39]}],\"io\":[{\"taken\":1,");
     expect_in(text, "{\"taken\":100,\"answered\":200,\"connections\":700,\"bytes_in\":800,"
@@ -162,7 +170,7 @@ Test(stats, prometheus_names_each_metric_once, .init = set_up) {
     }
     for (const char *at = text; (at = strstr(at, "# HELP ")) != NULL; at++)
         helps++;
-    cr_expect(types == helps && types == 15 + 7 + 2, "%d %d", types, helps);
+    cr_expect(types == helps && types == 15 + 12 + 2, "%d %d", types, helps);
     turbo_free(text);
 }
 

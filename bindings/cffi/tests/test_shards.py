@@ -10,7 +10,7 @@ from typing import Any, List
 import pytest
 import turbo_cffi
 from conftest import DEADLINE, Client, Serve
-from turbo_cffi import Executor, Request, Server, Shard, lib
+from turbo_cffi import Executor, Request, RouteOptions, Server, Shard, lib
 
 
 class Driven(Executor):
@@ -51,6 +51,36 @@ def test_driven_shards_in_python_threads(serve: Serve, io_threads: int) -> None:
     assert sorted(executor.said[:2]) == [("start", 0), ("start", 1)]
     assert sorted(executor.said[-2:]) == [("stop", 0), ("stop", 1)]
     assert sum(entry[1] for entry in executor.said if entry[0] == "batch") == 8
+
+
+class WithPool(Driven):
+    hosts_pool = True
+
+
+@pytest.mark.parametrize("hosted", [True, False])
+def test_pool_of_the_hosts_threads_or_of_the_librarys(serve: Serve, hosted: bool) -> None:
+    server = Server(shards=1)
+    server.set_executor(WithPool() if hosted else Driven())
+    server.route("GET", "/", lambda request: request.reply(200, threading.current_thread().name), RouteOptions(threads=2))
+    client = serve(server)
+    shard = server.shards[0]
+    assert shard.pool_threads == 2
+    threads = server.drive_in_threads()
+    if hosted:
+        threads += [threading.Thread(target=shard.run_pool, name=f"lent-{i}", daemon=True) for i in range(2)]
+        for thread in threads[1:]:
+            thread.start()
+    names = {client.get("/").body.decode() for _ in range(6)}
+    assert all(name.startswith("lent-" if hosted else "Dummy") for name in names), names
+    assert shard.stats()["pool_requests"] == 6
+    server.stop()
+    server.wait()
+    for thread in threads:
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
+    if not hosted:
+        with pytest.raises(turbo_cffi.Error, match="TURBO_ESTATE"):
+            shard.run_pool()
 
 
 def test_driven_shard_in_a_selector_loop(serve: Serve) -> None:

@@ -11,15 +11,17 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 
 
 def test_examples() -> None:
-    first, second = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    first, second, third = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     names: Dict[str, Any] = {"__name__": "readme"}
     exec(first, names)
     exec(second, names)
+    exec("import time\n" + third, names)
     app = names["app"]
     with app.start(port=0):
         client = Client(app)
         assert client.get("/").body == b"hello\n"
         assert client.get("/users/7?v").body == b'{"id":"7","verbose":true}'
+        assert client.get("/report").body == b"done\n"
         assert client.post("/predict", b"abc").body == b'{"length":3}'
 
 

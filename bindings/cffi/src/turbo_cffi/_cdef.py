@@ -52,7 +52,8 @@ typedef void (*turbo_batch_fn)(turbo_shard *shard, turbo_request *const *reqs, s
 typedef void (*turbo_request_fn)(turbo_request *req, void *user);
 typedef void (*turbo_done_fn)(turbo_request *req, int status, const turbo_response *response, void *user);
 enum {
-    TURBO_EXECUTOR_DRIVEN = 1
+    TURBO_EXECUTOR_DRIVEN = 1,
+    TURBO_EXECUTOR_HOSTS_POOL = 2
 };
 typedef struct turbo_executor_ops {
     size_t size;
@@ -108,6 +109,11 @@ typedef struct turbo_shard_stats {
     uint64_t dropped;
     uint64_t wakeups;
     uint64_t latency[TURBO_STATS_LATENCY_BUCKETS];
+    uint64_t pool_threads;
+    uint64_t pool_queued;
+    uint64_t pool_busy;
+    uint64_t pool_requests;
+    uint64_t pool_dropped;
 } turbo_shard_stats;
 enum {
     TURBO_STATS_JSON = 1,
@@ -148,6 +154,8 @@ int turbo_request_body_set(turbo_request *req, const void *data, size_t len);
 int turbo_shard_submit(turbo_shard *shard, turbo_request *req);
 void turbo_shard_run(turbo_shard *shard, turbo_request *const *reqs, size_t n);
 void turbo_request_run(turbo_request *req);
+size_t turbo_shard_pool_threads(const turbo_shard *shard);
+int turbo_shard_pool_next(turbo_shard *shard, turbo_request *done, turbo_request **out);
 size_t turbo_shard_index(const turbo_shard *shard);
 void turbo_shard_data_set(turbo_shard *shard, void *data);
 void *turbo_shard_data(const turbo_shard *shard);

@@ -149,7 +149,9 @@ class Server:
         ops.batch = lib.turbo_py_executor_batch
         ops.stop_shard = lib.turbo_py_executor_stop_shard
         ops.events = NULL if executor.events is None else lib.turbo_py_executor_events
-        ops.flags = lib.TURBO_EXECUTOR_DRIVEN if executor.driven else 0
+        ops.flags = (lib.TURBO_EXECUTOR_DRIVEN if executor.driven else 0) | (
+            lib.TURBO_EXECUTOR_HOSTS_POOL if executor.hosts_pool else 0
+        )
         kept = self.core.keep(ExecutorTable(self.core, executor))
         self._check(lib.turbo_server_set_executor(self.ptr, ops, kept.pointer))
         self.core.driven = executor.driven

@@ -48,6 +48,7 @@ class Shard:
 
     index = property(lambda self: lib.turbo_shard_index(self.ptr), doc="Its number.")
     queued = property(lambda self: lib.turbo_shard_queued(self.ptr), doc="Requests that wait, at this moment.")
+    pool_threads = property(lambda self: lib.turbo_shard_pool_threads(self.ptr), doc="Threads of its pool; 0: none.")
     inflight = property(lambda self: lib.turbo_shard_inflight(self.ptr), doc="Requests with the executor, likewise.")
 
     def submit(self, request: Request) -> None:
@@ -96,6 +97,16 @@ class Shard:
         """Run the routes' handlers: what an executor does with its batch by default. Shard's thread only."""
         lib.turbo_shard_run(self.ptr, [request.ptr for request in requests], len(requests))
 
+    def run_pool(self) -> None:
+        """Be one of the threads of the pool until the shard ends, for an executor with hosts_pool; blocks."""
+        out = ffi.new("turbo_request **")
+        while True:
+            code = lib.turbo_shard_pool_next(self.ptr, out[0], out)
+            if code == lib.TURBO_ECLOSED:
+                return
+            check(code)
+            lib.turbo_request_run(out[0])
+
     def stats(self) -> Dict[str, Any]:
         """The counters: turbo_shard_stats as a dictionary."""
         out = new_struct("turbo_shard_stats")
@@ -135,9 +146,11 @@ class Shard:
 
 class Executor:
     """What runs the requests of a server; subclass it. Methods are called on the shard's thread. `driven`: the host
-    gives each shard its thread (Shard.drive(), or poll() in a loop of its own)."""
+    gives each shard its thread (Shard.drive(), or poll() in a loop of its own). `hosts_pool`: it also gives the pool its
+    threads (Shard.run_pool())."""
 
     driven = False
+    hosts_pool = False
 
     def start_shard(self, shard: Shard) -> Optional[int]:
         """A shard begins. An exception ends Server.start(), which raises it. Driven: on the thread of start()."""

@@ -57,19 +57,27 @@ int turbopy_body_bytes(PyObject *object, turbo_str *out, PyObject **keep) {
     return -1;
 }
 
-static int json_body(ShardObject *shard, PyObject *object, body *out) {
-    out->type = TYPE_JSON;
-    int rc = turbopy_json_encode(shard->st, &shard->text, object, &out->keep);
-    if (rc < 0)
-        return -1;
-    if (rc == 1 && shard->text.len < TURBOPY_LEND_MIN) {
-        out->bytes = (turbo_str){shard->text.data, shard->text.len};
-        return 0;
-    }
-    if (rc == 1 && (out->keep = PyBytes_FromStringAndSize(shard->text.data, (Py_ssize_t)shard->text.len)) == NULL)
+/* The text of value as bytes that are out's own. */
+static int json_kept(const turbopy_text *text, int rc, body *out) {
+    if (rc == 1 && (out->keep = PyBytes_FromStringAndSize(text->data, (Py_ssize_t)text->len)) == NULL)
         return -1;
     out->bytes = (turbo_str){PyBytes_AS_STRING(out->keep), (size_t)PyBytes_GET_SIZE(out->keep)};
     return 0;
+}
+
+/* On the shard's thread the text stays in its scratch memory; another one has none. */
+static int json_body(ShardObject *shard, PyObject *object, body *out) {
+    turbopy_text own = {0};
+    int here = turbopy_shard_is_here(shard);
+    turbopy_text *text = here ? &shard->text : &own;
+    out->type = TYPE_JSON;
+    int rc = turbopy_json_encode(shard->st, text, object, &out->keep);
+    if (rc == 1 && here && text->len < TURBOPY_LEND_MIN)
+        out->bytes = (turbo_str){text->data, text->len};
+    else if (rc >= 0)
+        rc = json_kept(text, rc, out);
+    turbopy_text_free(&own);
+    return rc < 0 ? -1 : 0;
 }
 
 static const char *type_or(const turbopy_route *route, const char *usual) {
@@ -108,7 +116,8 @@ static int sent(RequestObject *request, int rc) {
 }
 
 static int set_body(RequestObject *request, turbo_response *resp, const body *content) {
-    if (content->keep == NULL || content->bytes.len < TURBOPY_LEND_MIN) {
+    /* RELEASE comes to the shard's thread, whose list of those that wait for it no other thread may touch. */
+    if (content->keep == NULL || content->bytes.len < TURBOPY_LEND_MIN || !turbopy_shard_is_here(request->shard)) {
         int rc = turbo_response_body_copy(resp, content->bytes.data, content->bytes.len);
         if (rc < 0)
             turbopy_raise(rc, NULL);
@@ -131,7 +140,8 @@ static int send_response(RequestObject *request, turbo_response *resp, const bod
     if (rc < 0) {
         turbo_response_free(resp);
         Py_CLEAR(request->lent);
-        turbopy_watch_drop_idle(&request->shard->watch, request);
+        if (request->watched)
+            turbopy_watch_drop_idle(&request->shard->watch, request);
     }
     return sent(request, rc);
 }
@@ -337,6 +347,11 @@ void turbopy_finish(ShardObject *shard, int what, PyObject *owner, PyObject *res
 static int is_awaitable(PyObject *result) {
     const PyAsyncMethods *methods = Py_TYPE(result)->tp_as_async;
     return methods != NULL && methods->am_await != NULL;
+}
+
+int turbopy_needs_loop(const ShardObject *shard, PyObject *result) {
+    return PyCoro_CheckExact(result) || is_awaitable(result) ||
+           PyObject_TypeCheck(result, (PyTypeObject *)shard->st->stream_type);
 }
 
 void turbopy_dispatch(ShardObject *shard, int what, PyObject *owner, PyObject *result) {

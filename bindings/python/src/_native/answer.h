@@ -20,7 +20,11 @@ enum {
  */
 void turbopy_dispatch(ShardObject *shard, int what, PyObject *owner, PyObject *result);
 
-/** The same for a result that is no longer awaitable. result is borrowed. */
+/** Whether only the shard's thread can deal with a result: it is awaitable, or an answer in parts. */
+int turbopy_needs_loop(const ShardObject *shard, PyObject *result);
+
+/** As turbopy_dispatch() for a result that is no longer awaitable, on any thread unless it needs the loop. result is
+ *  borrowed. */
 void turbopy_finish(ShardObject *shard, int what, PyObject *owner, PyObject *result);
 
 /** The body of an answer as bytes: parts of a streamed one too. *keep owns them. @return 0; -1 with TypeError. */

@@ -43,11 +43,46 @@ static void on_batch(void *self, turbo_shard *shard, turbo_request *const *reqs,
     (void)self;
     for (size_t i = 0; i < n; i++) {
         const turbopy_route *route = turbo_request_user(reqs[i]);
-        if (route->is_batch)
-            turbo_shard_run(shard, &reqs[i], 1); /* the library gathers them */
+        if (route->is_batch || route->is_pooled)
+            turbo_shard_run(shard, &reqs[i], 1); /* the library gathers them, or has its pool's threads fetch them */
         else
             run_one(object, reqs[i], route);
     }
+}
+
+/* A coroutine, or an answer in parts, goes on on the shard's loop. */
+static int finish_on_loop(ShardObject *shard, PyObject *request, PyObject *result) {
+    PyObject *loop = Py_XNewRef(shard->loop);
+    if (loop == NULL) {
+        turbopy_raise(TURBO_ECLOSED, "the shard has ended");
+        return -1;
+    }
+    PyObject *fn = PyObject_GetAttr((PyObject *)shard, shard->st->str__finish);
+    PyObject *args[] = {loop, fn, request, result};
+    PyObject *handle = fn == NULL ? NULL : PyObject_VectorcallMethod(shard->st->str_call_soon_threadsafe, args, 4, NULL);
+    Py_XDECREF(handle);
+    Py_XDECREF(fn);
+    Py_DECREF(loop);
+    return handle == NULL ? -1 : 0;
+}
+
+void turbopy_executor_run_pooled(ShardObject *shard, turbo_request *req) {
+    const turbopy_route *route = turbo_request_user(req);
+    RequestObject *request = turbopy_request_new(shard->st, shard, req);
+    if (request == NULL) {
+        fail_without_object(req);
+        return;
+    }
+    PyObject *args[] = {NULL, (PyObject *)request};
+    PyObject *result = PyObject_Vectorcall(route->handler, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    if (result != NULL && turbopy_needs_loop(shard, result)) {
+        if (finish_on_loop(shard, (PyObject *)request, result) < 0)
+            turbopy_finish(shard, TURBOPY_FOR_REQUEST, (PyObject *)request, NULL);
+    } else {
+        turbopy_finish(shard, TURBOPY_FOR_REQUEST, (PyObject *)request, result);
+    }
+    Py_XDECREF(result);
+    Py_DECREF(request);
 }
 
 static PyObject *request_list(ShardObject *shard, turbo_request *const *reqs, size_t n) {
@@ -135,6 +170,6 @@ turbo_executor_ops turbopy_executor_ops(void) {
     ops.batch = on_batch;
     ops.stop_shard = stop_shard;
     ops.events = on_events;
-    ops.flags = TURBO_EXECUTOR_DRIVEN;
+    ops.flags = TURBO_EXECUTOR_DRIVEN | TURBO_EXECUTOR_HOSTS_POOL;
     return ops;
 }

@@ -4,15 +4,21 @@
 
 #include <turbo/executor.h>
 
+#include "shard.h"
+
 /**
  * The table. Its `self` is an array of ShardObject pointers (the server keeps it), by the shard's number.
  *
  * start_shard runs without the GIL inside turbo_server_start(); everything else inside turbo_shard_poll(), with the GIL.
+ * The pool's threads are Python's, too: they wait inside turbo_shard_pool_next() without it (shard.c).
  */
 turbo_executor_ops turbopy_executor_ops(void);
 
 /** For turbo_server_route(): never runs Python, only fails; see stream.c. */
 int turbopy_executor_fail(turbo_request *req, void *route);
+
+/** Run the handler of a request on a thread of the pool. */
+void turbopy_executor_run_pooled(ShardObject *shard, turbo_request *req);
 
 /** For turbo_server_route_batch(). */
 void turbopy_executor_batch(turbo_shard *shard, turbo_request *const *reqs, size_t n, void *route);

@@ -11,6 +11,7 @@ typedef struct turbopy_route {
     char *content_type; /* of answers that are bytes or str; NULL for the usual one */
     char is_async;      /* calling the handler runs no code of it, it gives a coroutine */
     char is_batch;      /* the handler gets a list of requests                          */
+    char is_pooled;     /* the handler runs on threads of the shard's pool               */
 } turbopy_route;
 
 #endif

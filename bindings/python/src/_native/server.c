@@ -251,9 +251,9 @@ static PyObject *route_with(ServerObject *self, const char *method, const char *
 static PyObject *server_route(ServerObject *self, PyObject *args) {
     const char *method, *pattern, *content_type;
     PyObject *handler, *options;
-    int is_async, is_batch;
-    if (!PyArg_ParseTuple(args, "zsOppzO!:route", &method, &pattern, &handler, &is_async, &is_batch, &content_type,
-                          &PyDict_Type, &options))
+    int is_async, is_batch, is_pooled;
+    if (!PyArg_ParseTuple(args, "zsOpppzO!:route", &method, &pattern, &handler, &is_async, &is_batch, &is_pooled,
+                          &content_type, &PyDict_Type, &options))
         return NULL;
     if (!PyCallable_Check(handler))
         return PyErr_Format(PyExc_TypeError, "the handler of %s is not callable", pattern);
@@ -262,6 +262,7 @@ static PyObject *server_route(ServerObject *self, PyObject *args) {
         return NULL;
     route->is_async = (char)is_async;
     route->is_batch = (char)is_batch;
+    route->is_pooled = (char)is_pooled;
     PyObject *done = route_with(self, method, pattern, options);
     if (done == NULL)
         drop_first_record(self);
@@ -349,7 +350,7 @@ static PyMethodDef server_methods[] = {
     {"listen", (PyCFunction)server_listen, METH_O, "listen($self, address, /)\n--\n\nBind \"host:port\" or \"unix:/path\"."},
     {"listen_fd", (PyCFunction)server_listen_fd, METH_O, "listen_fd($self, fd, /)\n--\n\nUse a listening socket; takes the descriptor."},
     {"route", (PyCFunction)server_route, METH_VARARGS,
-     "route($self, method, pattern, handler, is_async, is_batch, content_type, options, /)\n--\n\nRegister a handler."},
+     "route($self, method, pattern, handler, is_async, is_batch, is_pooled, content_type, options, /)\n--\n\nRegister a handler."},
     {"route_stats", (PyCFunction)server_route_stats, METH_VARARGS,
      "route_stats($self, json_path, metrics_path, /)\n--\n\nServe the counters."},
     {"start", (PyCFunction)server_start, METH_NOARGS, "start($self, /)\n--\n\nStart the threads and accept."},

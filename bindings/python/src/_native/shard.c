@@ -7,7 +7,9 @@
 #include <turbo/error.h>
 #include <turbo/stats.h>
 
+#include "answer.h"
 #include "error.h"
+#include "executor.h"
 #include "stats.h"
 #include "task.h"
 
@@ -90,8 +92,10 @@ static char call_soon(ShardObject *self, PyObject *fn) {
     return 1;
 }
 
+int turbopy_shard_is_here(const ShardObject *self) { return self->thread == PyThread_get_thread_ident(); }
+
 void turbopy_shard_answered(ShardObject *self) {
-    if (!self->polling && !self->late_scheduled)
+    if (turbopy_shard_is_here(self) && !self->polling && !self->late_scheduled)
         self->late_scheduled = call_soon(self, self->late_fn);
 }
 
@@ -228,6 +232,7 @@ static PyObject *shard_attach(ShardObject *self, PyObject *args) {
         forget_loop(self);
         return NULL;
     }
+    self->thread = PyThread_get_thread_ident();
     self->loop = Py_NewRef(loop);
     self->on_closed = Py_NewRef(on_closed);
     return PyLong_FromLong(fd);
@@ -265,6 +270,31 @@ static PyObject *shard_cancel_tasks(ShardObject *self, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
+/* -- the pool -- */
+
+static PyObject *shard_run_pool(ShardObject *self, PyObject *unused) {
+    turbo_request *req = NULL;
+    (void)unused;
+    for (;;) {
+        int rc;
+        Py_BEGIN_ALLOW_THREADS
+        rc = turbo_shard_pool_next(self->shard, req, &req);
+        Py_END_ALLOW_THREADS
+        if (rc < 0)
+            break;
+        turbopy_executor_run_pooled(self, req);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *shard_finish(ShardObject *self, PyObject *args) {
+    PyObject *request, *result;
+    if (!PyArg_ParseTuple(args, "O!O:_finish", self->st->request_type, &request, &result))
+        return NULL;
+    turbopy_dispatch(self, TURBOPY_FOR_REQUEST, request, Py_NewRef(result));
+    Py_RETURN_NONE;
+}
+
 /* -- attributes -- */
 
 static PyObject *shard_stats(ShardObject *self, PyObject *unused) {
@@ -296,12 +326,21 @@ static PyMethodDef shard_methods[] = {
     {"poll", (PyCFunction)shard_poll, METH_NOARGS, "poll($self, /)\n--\n\nDo what is due. Callback of the loop."},
     {"cancel_tasks", (PyCFunction)shard_cancel_tasks, METH_NOARGS,
      "cancel_tasks($self, /)\n--\n\nCancel the tasks of all requests."},
+    {"run_pool", (PyCFunction)shard_run_pool, METH_NOARGS,
+     "run_pool($self, /)\n--\n\nRun handlers of routes with threads=; one of the pool's threads, until the shard ends."},
+    {"_finish", (PyCFunction)shard_finish, METH_VARARGS, NULL},
     {"_late", (PyCFunction)shard_late, METH_NOARGS, NULL},
     {"_on_timer", (PyCFunction)shard_on_timer, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
+static PyObject *shard_pool_threads(ShardObject *self, void *unused) {
+    (void)unused;
+    return PyLong_FromSize_t(turbo_shard_pool_threads(self->shard));
+}
+
 static PyGetSetDef shard_getset[] = {
+    {"pool_threads", (getter)shard_pool_threads, NULL, "Threads of the pool, for routes with threads=.", NULL},
     {"queued", (getter)shard_queued, NULL, "Requests that wait.", NULL},
     {"inflight", (getter)shard_inflight, NULL, "Requests that handlers work on.", NULL},
     {NULL, NULL, NULL, NULL, NULL},

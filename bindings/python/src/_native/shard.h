@@ -17,7 +17,7 @@ enum {
     TURBOPY_TASK_POSTED /* elsewhere: loop.run_posted(), which waits for the result */
 };
 
-/* Everything but index, stats and server is used on the shard's thread only. */
+/* Everything but index, stats, server, thread and loop is used on the shard's thread only. */
 typedef struct ShardObject {
     PyObject_HEAD
     turbopy_state *st;
@@ -26,6 +26,7 @@ typedef struct ShardObject {
     PyObject *data;     /* dict for the user: request.shard.state */
     Py_ssize_t index;
 
+    unsigned long thread;                      /* whose shard it is, once it has a loop */
     PyObject *loop;                            /* set by attach(), cleared by detach() */
     PyObject *call_soon, *call_later;          /* the loop's bound methods             */
     PyObject *poll_fn, *late_fn, *on_timer_fn; /* ours                                 */
@@ -54,8 +55,11 @@ extern PyType_Spec turbopy_shard_spec;
 /** Make the object of shard number index of a server. */
 ShardObject *turbopy_shard_new(turbopy_state *st, PyObject *server, turbo_shard *shard, size_t index);
 
+/** Whether the calling thread is the shard's, and not one of its pool's or another one. */
+int turbopy_shard_is_here(const ShardObject *self);
+
 /**
- * Tell that an answer, or a part of one, was made. Between two polls the first one asks the loop for one call of late(),
+ * Tell that an answer, or a part of one, was made. Those of other threads leave at once. Between two polls the first one asks the loop for one call of late(),
  * which sends them all.
  */
 void turbopy_shard_answered(ShardObject *self);

@@ -47,7 +47,8 @@ PyObject *turbopy_stats_of_shard(const turbo_shard *shard) {
     PyObject *dict = PyDict_New();
 #define PUT(name) || put(dict, #name, s.name) < 0
     if (dict == NULL PUT(requests) PUT(batches) PUT(queued) PUT(queued_max) PUT(inflight) PUT(inflight_max) PUT(shed)
-            PUT(dropped) PUT(wakeups) || put_list(dict, "batch_sizes", s.batch_sizes, TURBO_STATS_BATCH_BUCKETS) < 0 ||
+            PUT(dropped) PUT(wakeups) PUT(pool_threads) PUT(pool_queued) PUT(pool_busy) PUT(pool_requests)
+                PUT(pool_dropped) || put_list(dict, "batch_sizes", s.batch_sizes, TURBO_STATS_BATCH_BUCKETS) < 0 ||
         put_list(dict, "latency", s.latency, TURBO_STATS_LATENCY_BUCKETS) < 0)
         Py_CLEAR(dict);
 #undef PUT

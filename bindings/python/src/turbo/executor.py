@@ -8,7 +8,7 @@ from ._native import Server, Shard
 from .config import Config, gil_enabled
 from .errors import logger
 from .single import SharedLoop, WorkerThread
-from .threads import ShardThread, forward_logs
+from .threads import PoolThread, ShardThread, forward_logs
 
 SWITCH_INTERVAL = 0.0005  # seconds; at Python's 5 ms a CPU-bound handler on one shard stalls the others
 GRACE = 0.1  # seconds after the end of a drain, by when the library has given up what is not answered
@@ -24,6 +24,7 @@ class Executor:
         self._lock = threading.Lock()
         self._running = 0
         self._threads: List[ShardThread] = []
+        self._pool: List[PoolThread] = []
         self._shared: Optional[SharedLoop] = None
         self._switch_interval: Optional[float] = None
 
@@ -43,6 +44,9 @@ class Executor:
             self._give_up()
             raise
         self._shorten_switch_interval()
+        self._pool = [PoolThread(shard, i) for shard in self._server.shards for i in range(shard.pool_threads)]
+        for worker in self._pool:
+            worker.start()
         for thread in self._threads:
             thread.attach_soon(self._server if thread.shard.index == 0 else None)
 
@@ -61,7 +65,7 @@ class Executor:
     def is_own_thread(self) -> bool:
         """Whether the caller is one of our threads, which cannot wait for itself."""
         current = threading.current_thread()
-        return current is self._shared or current in self._threads
+        return current is self._shared or current in self._threads or current in self._pool
 
     def join(self) -> None:
         """Wait for the end of the threads, ours first, then the library's."""
@@ -99,6 +103,8 @@ class Executor:
     def _join_threads(self) -> None:
         for thread in self._threads:
             thread.join()
+        for worker in self._pool:
+            worker.join()
         if self._shared is not None:
             self._shared.end_soon()
             self._shared.join()

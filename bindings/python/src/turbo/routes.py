@@ -28,6 +28,7 @@ class Route:
             self.handler,
             is_coroutine_function(self.handler),
             self.batch,
+            "threads" in self.options,
             self.content_type,
             self.options,
         )
@@ -61,6 +62,8 @@ def make_route(method: Optional[str], pattern: str, handler: Handler, options: D
         raise TypeError(f"content_type: {content_type!r} is {type(content_type).__name__}, expected str")
     if options.get("executor", "shard") != "shard":
         raise ValueError(f"executor: {options['executor']!r} is not possible for Python handlers, allowed is 'shard'")
+    if "threads" in options and (batch is not False or is_coroutine_function(handler)):
+        raise ValueError("threads: not possible for coroutine functions and batch handlers, which run on the shard")
     if isinstance(batch, int) and not isinstance(batch, bool):
         options["batch_max"] = batch
     elif not isinstance(batch, bool):

@@ -104,6 +104,18 @@ class LoopThread(threading.Thread):
         """The thread's last words."""
 
 
+class PoolThread(threading.Thread):
+    """One of the threads of a shard's pool, which run the handlers of routes with threads=."""
+
+    def __init__(self, shard: Shard, number: int) -> None:
+        super().__init__(name=f"turbo-pool-{shard.index}-{number}", daemon=True)
+        self._shard = shard
+
+    def run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # the main thread's
+        self._shard.run_pool()
+
+
 class ShardThread(LoopThread):
     """A shard's thread: its loop drives the shard, and ends with it."""
 
