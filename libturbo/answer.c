@@ -46,16 +46,10 @@ static void leave_shard(turbo_request *req) {
     turbo_shard *shard = req->shard;
     if (!req->counted)
         return;
+    int here = turbo__shard_is_here(shard);
     req->counted = 0;
-    if (!turbo__shard_is_here(shard)) {
-        turbo__shard_latency(shard, req, turbo__clock_ns());
-        if (turbo__gate_leave_elsewhere(&shard->gate))
-            turbo__mailbox_poke(&shard->box);
-        return;
-    }
-    if (turbo__gate_leave(&shard->gate) && !shard->polling)
-        turbo__mailbox_poke(&shard->box); /* the host answers between two polls: a request waits for the place */
-    if (shard->in_batch)
+    turbo__shard_leave(shard, req, here);
+    if (here && shard->in_batch)
         req->answered_in_batch = 1; /* the clock is read once a batch */
     else
         turbo__shard_latency(shard, req, turbo__clock_ns());

@@ -10,10 +10,20 @@
 #include "turbo/options.h"
 
 /* All but executor, threads and key are settings of the server too, and are checked by their rows. */
-enum { EXECUTOR, THREADS, PLACEMENT, SPILL_PERCENT, BODY_MAX_BYTES, BATCH_MAX, BATCH_WAIT_US, OPTION_COUNT };
+enum {
+    EXECUTOR,
+    THREADS,
+    PLACEMENT,
+    SPILL_PERCENT,
+    BODY_MAX_BYTES,
+    BATCH_MAX,
+    BATCH_WAIT_US,
+    INFLIGHT_MAX,
+    OPTION_COUNT
+};
 
-static const char *const names[OPTION_COUNT] = {"executor",       "threads",   "placement",    "spill_percent",
-                                                "body_max_bytes", "batch_max", "batch_wait_us"};
+static const char *const names[OPTION_COUNT] = {"executor",       "threads",   "placement",     "spill_percent",
+                                                "body_max_bytes", "batch_max", "batch_wait_us", "inflight_max"};
 
 static const turbo__setting executor_row = {
     "executor", TURBO_SETTING_ENUM, "", "shard|inline|pool", TURBO__EXECUTOR_SHARD, TURBO__EXECUTOR_POOL,
@@ -144,6 +154,7 @@ int turbo__route_new(turbo__route **out, const char *method, const char *pattern
     route->batch_max = value_of(options, BATCH_MAX, settings->batch_max);
     route->batch_wait_us = value_of(options, BATCH_WAIT_US, settings->batch_wait_us);
     route->spill_percent = value_of(options, SPILL_PERCENT, settings->spill_percent);
+    route->inflight_max = value_of(options, INFLIGHT_MAX, 0);
     route->executor = (uint32_t)value_of(options, EXECUTOR, TURBO__EXECUTOR_SHARD);
     route->threads = (uint32_t)value_of(options, THREADS, threads_row.def);
     route->placement = (uint32_t)resolve_placement(value_of(options, PLACEMENT, TURBO__PLACEMENT_DEFAULT), settings);

@@ -21,6 +21,7 @@ typedef struct turbo__route {
     uint64_t batch_max;            /* of a batch callback                                   */
     uint64_t batch_wait_us;
     uint64_t spill_percent;
+    uint64_t inflight_max;         /* on a shard; 0: only the shard's own limit              */
     uint32_t executor;             /* TURBO__EXECUTOR_*                                     */
     uint32_t threads;              /* for executor pool: at most so many at once on a shard */
     uint32_t placement;            /* TURBO__PLACEMENT_*, never DEFAULT                     */

@@ -185,6 +185,16 @@ void turbo_shard_flush(turbo_shard *shard) {
     }
 }
 
+void turbo__shard_leave(turbo_shard *shard, const turbo_request *req, int here) {
+    turbo__lane *lane = turbo__lane_of(&shard->lanes, req);
+    int awaited = 0;
+    if (lane != NULL)
+        awaited = here ? turbo__gate_leave(&lane->gate) : turbo__gate_leave_elsewhere(&lane->gate);
+    awaited |= here ? turbo__gate_leave(&shard->gate) : turbo__gate_leave_elsewhere(&shard->gate);
+    if (awaited && !(here && shard->polling)) /* else the poll goes on with those that waited */
+        turbo__mailbox_poke(&shard->box);
+}
+
 void turbo__shard_latency(turbo_shard *shard, const turbo_request *req, uint64_t now_ns) {
     uint64_t us64 = now_ns > req->queued_ns ? (now_ns - req->queued_ns) / 64000 : 0;
     unsigned bucket = us64 == 0 ? 0 : 64 - (unsigned)__builtin_clzll(us64);
@@ -255,23 +265,46 @@ static void take_mail(turbo_shard *shard) {
 
 /* -- batches -- */
 
+static turbo_request *pop(turbo_shard *shard) {
+    turbo_request *req = TURBO__CONTAINER(shard->first, turbo_request, to_shard);
+    shard->first = req->to_shard.next;
+    if (shard->first == NULL)
+        shard->last = NULL;
+    return req;
+}
+
+/* The next request that the limits of its route let in; those behind one that has to wait go past it. */
+static turbo_request *next_request(turbo_shard *shard) {
+    turbo__mail *mail = turbo__lanes_take(&shard->lanes);
+    if (mail != NULL)
+        return TURBO__CONTAINER(mail, turbo_request, to_shard);
+    while (shard->first != NULL) {
+        turbo_request *req = pop(shard);
+        turbo__lane *lane = turbo__lane_of(&shard->lanes, req);
+        if (lane == NULL || !turbo__lane_is_full(lane))
+            return req;
+        turbo__lane_keep(&shard->lanes, lane, &req->to_shard);
+    }
+    return NULL;
+}
+
 /* Move requests from the queue into shard->reqs, those of gone clients aside. @return how many. */
 static size_t gather_batch(turbo_shard *shard) {
     size_t room = turbo__gate_room(&shard->gate), max = shard->server->settings.batch_max, n = 0;
     uint64_t taken = 0;
+    turbo_request *req;
     if (max > room)
         max = room;
-    while (shard->first != NULL && n < max) {
-        turbo_request *req = TURBO__CONTAINER(shard->first, turbo_request, to_shard);
-        shard->first = req->to_shard.next;
-        if (shard->first == NULL)
-            shard->last = NULL;
+    while (n < max && (req = next_request(shard)) != NULL) {
         taken++;
         atomic_exchange(&req->events, 0); /* from here on events come by mail */
         if (turbo_request_cancelled(req)) {
             give_up(shard, req, &shard->dropped);
             continue;
         }
+        turbo__lane *lane = turbo__lane_of(&shard->lanes, req);
+        if (lane != NULL)
+            turbo__gate_enter(&lane->gate, 1);
         req->counted = 1;
         shard->reqs[n++] = req;
     }
@@ -451,13 +484,13 @@ static void end_timers(turbo_shard *shard) {
 
 static void end_queue(turbo_shard *shard) {
     uint64_t n = 0;
+    turbo__mail *mail;
+    while ((mail = turbo__lanes_take_any(&shard->lanes)) != NULL)
+        append(shard, mail);
     while (shard->first != NULL) {
-        turbo_request *req = TURBO__CONTAINER(shard->first, turbo_request, to_shard);
-        shard->first = req->to_shard.next;
-        give_up(shard, req, &shard->dropped);
+        give_up(shard, pop(shard), &shard->dropped);
         n++;
     }
-    shard->last = NULL;
     atomic_fetch_sub_explicit(&shard->queued, n, memory_order_relaxed);
 }
 
@@ -491,6 +524,15 @@ static void wind_down(turbo_shard *shard) {
     turbo__server_shard_ended(shard->server);
 }
 
+static int has_queue(const turbo_shard *shard) { return shard->first != NULL || shard->lanes.waiting > 0; }
+
+/* Whether requests wait and there is room for one. If not, whoever leaves wakes the shard. */
+static int may_go_on(turbo_shard *shard) {
+    if (!has_queue(shard) || (turbo__gate_room(&shard->gate) == 0 && !turbo__gate_wait(&shard->gate)))
+        return 0;
+    return shard->first != NULL || turbo__lanes_wait(&shard->lanes);
+}
+
 int turbo__shard_turn(void *self) {
     turbo_shard *shard = self;
     shard->came_here = 0;
@@ -500,7 +542,7 @@ int turbo__shard_turn(void *self) {
         turbo__batcher_run(&shard->batcher, shard, now, turbo__server_draining(shard->server));
     }
     take_mail(shard);
-    size_t n = shard->first == NULL ? 0 : gather_batch(shard);
+    size_t n = has_queue(shard) ? gather_batch(shard) : 0;
     if (n > 0) {
         run_batch(shard, n);
         if (shard->batcher.waiting > 0)
@@ -512,7 +554,7 @@ int turbo__shard_turn(void *self) {
         return 0;
     }
     arm_timer(shard);
-    if (shard->first != NULL && (turbo__gate_room(&shard->gate) > 0 || turbo__gate_wait(&shard->gate)))
+    if (may_go_on(shard))
         return 1;
     /* At a full gate more requests are no reason to wake: whoever leaves pokes. */
     shard->box.quiet = shard->first != NULL;
@@ -601,6 +643,7 @@ int turbo__shard_open(turbo_shard *shard, turbo_server *server) {
     if (shard->reqs == NULL || shard->outboxes == NULL)
         return TURBO_ENOMEM;
     if ((rc = turbo__pool_open(&shard->pool, server->routes, server->route_count)) < 0 ||
+        (rc = turbo__lanes_open(&shard->lanes, server->routes, server->route_count)) < 0 ||
         (rc = turbo__mailbox_open(&shard->box)) < 0)
         return rc;
     return shard->driven && server->settings.io_threads > 0 ? 0 : open_loop(shard);
@@ -639,6 +682,7 @@ void turbo__shard_free(turbo_shard *shard) {
     turbo__mailbox_free(&shard->box);
     turbo__batcher_free(&shard->batcher);
     turbo__pool_free(&shard->pool);
+    turbo__lanes_free(&shard->lanes);
     turbo__free(shard->pool_threads);
     turbo__heap_free(&shard->timers);
     turbo__free(shard->reqs);

@@ -8,6 +8,7 @@
 
 #include "batch.h"
 #include "gate.h"
+#include "lane.h"
 #include "loop.h"
 #include "mailbox.h"
 #include "pool.h"
@@ -55,6 +56,7 @@ struct turbo_shard {
     turbo__mail *first, *last;
     _Atomic uint64_t queued; /* these and those in the mailbox                      */
     turbo__gate gate;
+    turbo__lanes lanes;
     turbo_request **reqs; /* room for one batch                                     */
     turbo__batcher batcher;
     turbo__pool pool;
@@ -118,7 +120,9 @@ int turbo__shard_push_here(turbo_shard *shard, turbo_request *req);
 /** Whether a turn would do something that no mail tells of: a request came without, or one that waits has room now. A
  *  queue in front of a full gate wants none: whoever leaves wakes the shard. Thread: the shard. */
 static inline int turbo__shard_wants_turn(turbo_shard *shard) {
-    return shard->first != NULL && (shard->came_here || turbo__gate_room(&shard->gate) > 0);
+    if (shard->first != NULL && shard->came_here)
+        return 1;
+    return (shard->first != NULL || turbo__lanes_wait(&shard->lanes)) && turbo__gate_room(&shard->gate) > 0;
 }
 
 /** Make a request ready to be pushed: it gets a reference for the queue. */
@@ -139,6 +143,9 @@ static inline uint64_t turbo__shard_load(turbo_shard *shard) {
 
 /** A request without a connection has its answer. Thread: any. */
 void turbo__shard_answered(turbo_shard *shard);
+
+/** A request that was in flight is answered: make room. @param here  turbo__shard_is_here(). Thread: any. */
+void turbo__shard_leave(turbo_shard *shard, const turbo_request *req, int here);
 
 /** Count the time from the queue to now_ns. Thread: any. */
 void turbo__shard_latency(turbo_shard *shard, const turbo_request *req, uint64_t now_ns);

@@ -30,6 +30,7 @@ typedef size_t (*turbo_placement_fn)(const turbo_request *req, size_t shards, vo
  * | placement | default, route, round_robin, local, path, key, connection, least | how the shard is chosen |
  * | key | param:NAME, field:NAME, cookie:NAME | what placement key looks at; alone it means that placement |
  * | spill_percent | 0, 100 .. 10000 | for placements route and path: load of the home shard that sends requests on; 0 never |
+ * | inflight_max | 1 .. 2^20 | most unanswered requests of the route on a shard, within the shard's own limit; others wait, in order |
  * | body_max_bytes | 0 .. 2^40 | largest body; above it 413 |
  * | batch_max | 1 .. 65536 | most requests that a batch callback gets at once |
  * | batch_wait_us | 0 .. 10000000 | how long a batch callback's batch may wait for more |

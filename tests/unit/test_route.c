@@ -146,6 +146,7 @@ Test(route, every_limit_is_exact) {
     static const struct limit limits[] = {
         {"executor", 0, 2},      {"threads", 1, 1024},           {"placement", 0, 7},            {"body_max_bytes", 0, (uint64_t)1 << 40},
         {"batch_max", 1, 65536}, {"batch_wait_us", 0, 10000000}, {"spill_percent", 100, 10000},
+        {"inflight_max", 1, 1048576},
     };
     turbo_route_options *options = options_new();
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {

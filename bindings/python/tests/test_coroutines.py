@@ -390,3 +390,32 @@ def test_blocking_code_in_the_default_executor(run: Any) -> None:
         return b"slept"
 
     assert run(handler).get("/").body == b"slept"
+
+
+def test_a_route_may_have_fewer_in_flight(serve: Serve) -> None:
+    app, order, most = turbo.App(), [], []  # type: turbo.App, List[str], List[int]
+    inside: List[str] = []
+
+    @app.get("/few/{n}", inflight_max=2)
+    async def few(request: turbo.Request) -> bytes:
+        inside.append("few")
+        order.append(request.path_params["n"])
+        most.append(len(inside))
+        await asyncio.sleep(0.02)
+        inside.pop()
+        return b"few"
+
+    @app.get("/free")
+    async def free(request: turbo.Request) -> bytes:
+        await asyncio.sleep(0)
+        return b"free"
+
+    client = serve(app)
+    with client.socket() as s:
+        s.sendall(b"".join(b"GET /few/%d HTTP/1.1\r\nHost: h\r\n\r\n" % n for n in range(10)))
+        wait_until(lambda: len(order) >= 2)
+        assert client.get("/free").body == b"free"
+        answers = b""
+        while answers.count(b"few") < 10:
+            answers += s.recv(65536)
+    assert max(most) == 2 and order == [str(n) for n in range(10)]

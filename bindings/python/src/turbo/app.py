@@ -47,6 +47,7 @@ class App:
                     shard is chosen
     key             "param:id", "field:X-User", "cookie:sid": one shard for each value, always (placement "key")
     spill_percent   0, or 100 to 10000: load of the home shard that sends requests on; 0 never
+    inflight_max    1 to 1048576: most requests of the route that a shard works on at once; others wait, in order
     threads         1 to 1024: the handler, a function that blocks, runs on threads of its shard's pool, so many at once
     content_type    Content-Type of answers that are bytes or str
 
