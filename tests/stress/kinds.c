@@ -10,7 +10,7 @@
 
 const char *const kind_names[KINDS] = {"now",    "inline",        "inline-later", "later", "response",
                                        "timer",  "post",          "stream",       "stream-inline",
-                                       "stream-later", "hop",     "batch",        "echo",  "lend"};
+                                       "stream-later", "hop",     "batch",        "echo",  "pool", "few", "lend"};
 const char *const placement_names[PLACEMENTS] = {"route", "round_robin", "local"};
 
 static pool *_Atomic later;
@@ -320,6 +320,8 @@ static const struct {
                   [KIND_STREAM_LATER] = {on_stream_later, ""},
                   [KIND_HOP] = {on_hop, "executor=inline"},
                   [KIND_ECHO] = {on_echo, "body_max_bytes=65536"},
+                  [KIND_POOL] = {on_now, "threads=2"},
+                  [KIND_FEW] = {on_later, "inflight_max=1"},
                   [KIND_LEND] = {on_lend, ""}};
 
 void kinds_begin(host *h, pool *answerers, int may_stop) {

@@ -18,6 +18,8 @@ enum {
     KIND_HOP,           /* the I/O loop's handler gives it to a shard by turbo_shard_submit() */
     KIND_BATCH,         /* by a batch callback that waits for more                        */
     KIND_ECHO,          /* POST: the body goes back from where it lies                    */
+    KIND_POOL,          /* in the handler, on a thread of the shard's pool                */
+    KIND_FEW,           /* from another thread, of a route that has one at a time         */
     KIND_LEND,          /* with a lent body; for executors that handle events             */
     KINDS
 };

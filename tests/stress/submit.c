@@ -22,7 +22,7 @@ static const topology stop_shapes[] = {{"submit.stop.io1", 1, 2, 0},
                                        {"submit.stop.driven.io0", 0, 2, 1}};
 
 static const int kinds[] = {KIND_NOW, KIND_LATER, KIND_RESPONSE, KIND_TIMER, KIND_POST, KIND_STREAM, KIND_BATCH,
-                            KIND_ECHO};
+                            KIND_ECHO, KIND_POOL, KIND_FEW};
 
 /* What is known of one request. */
 typedef struct ticket {
