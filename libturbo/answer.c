@@ -41,14 +41,22 @@ static void send_home(turbo_request *req) {
     }
 }
 
+static int leave(turbo__gate *gate, int here) {
+    return here ? turbo__gate_leave(gate) : turbo__gate_leave_elsewhere(gate);
+}
+
 /* The request is no longer in flight on its shard. */
 static void leave_shard(turbo_request *req) {
     turbo_shard *shard = req->shard;
     if (!req->counted)
         return;
     int here = turbo__shard_is_here(shard);
+    turbo__lane *lane = turbo__lane_of(&shard->lanes, req);
     req->counted = 0;
-    turbo__shard_leave(shard, req, here);
+    int awaited = lane != NULL && leave(&lane->gate, here);
+    awaited |= leave(&shard->gate, here);
+    if (awaited && !(here && shard->polling)) /* else the poll goes on with those that waited */
+        turbo__mailbox_poke(&shard->box);
     if (here && shard->in_batch)
         req->answered_in_batch = 1; /* the clock is read once a batch */
     else

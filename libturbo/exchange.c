@@ -7,7 +7,6 @@
 #include "http1_write.h"
 #include "io.h"
 #include "mem.h"
-#include "methods.h"
 #include "server.h"
 #include "shard.h"
 #include "turbo/error.h"
@@ -276,14 +275,10 @@ static void dispatch(turbo__exchange *ex, turbo_request *req) {
         turbo__io_dispatch(ex->io, req);
 }
 
-static int is_safe(const turbo_request *req) {
-    return turbo__methods_is_safe(turbo__request_span(req, req->method));
-}
-
 /* Only safe methods are worked on together (RFC 9112 9.3.2). What has another one begins when all answers before it are
  * in the connection's hands: so while it is worked on it is the first, and it is enough to look at that. */
 static int must_wait(const turbo__exchange *ex, const turbo_request *req) {
-    return ex->first != req && !(is_safe(req) && is_safe(ex->first));
+    return ex->first != req && !(req->is_safe && ex->first->is_safe);
 }
 
 static int on_end(turbo__conn *conn) {

@@ -132,10 +132,6 @@ int turbo__methods_is_standard(turbo_str name) {
     return 0;
 }
 
-#define IS(text) (name.len == sizeof(text) - 1 && memcmp(name.data, text, sizeof(text) - 1) == 0)
-
-int turbo__methods_is_safe(turbo_str name) { return IS("GET") || IS("HEAD") || IS("OPTIONS") || IS("TRACE"); }
-
 int turbo__methods_add_text(turbo__methods *methods, uint64_t set) {
     size_t count = methods->text_count;
     int rc;

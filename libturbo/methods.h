@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "turbo/types.h"
 
@@ -49,8 +50,21 @@ uint64_t turbo__methods_find(const turbo__methods *methods, turbo_str name);
  *  recognizes it. */
 int turbo__methods_is_standard(turbo_str name);
 
-/** Whether a request with this method asks for nothing but an answer (RFC 9110 9.2.1). */
-int turbo__methods_is_safe(turbo_str name);
+/** Whether a request with this method asks for nothing but an answer (RFC 9110 9.2.1). Here, since each request asks. */
+static inline int turbo__methods_is_safe(turbo_str name) {
+    switch (name.len) {
+    case 3:
+        return memcmp(name.data, "GET", 3) == 0;
+    case 4:
+        return memcmp(name.data, "HEAD", 4) == 0;
+    case 5:
+        return memcmp(name.data, "TRACE", 5) == 0;
+    case 7:
+        return memcmp(name.data, "OPTIONS", 7) == 0;
+    default:
+        return 0;
+    }
+}
 
 /** Make the Allow text of a set, and those of its unions with the sets added before, because patterns that match the
  *  same path share an answer. Unions are left out once there are a few hundred texts.

@@ -7,6 +7,7 @@
 
 #include "io.h"
 #include "mem.h"
+#include "methods.h"
 #include "server.h"
 #include "shard.h"
 #include "turbo/error.h"
@@ -57,6 +58,7 @@ turbo_request *turbo__request_from_head(const turbo__h1_head *head, size_t param
     req->version = head->version;
     req->keep_alive = head->keep_alive;
     req->is_head = head->is_head;
+    req->is_safe = turbo__methods_is_safe((turbo_str){head->raw + head->method.at, head->method.len}) != 0;
     req->chunked = head->chunked;
     req->body_length = head->content_length;
     return req;

@@ -86,6 +86,7 @@ struct turbo_request {
     uint8_t version; /* 10, 11 */
     uint8_t keep_alive;
     uint8_t is_head;
+    uint8_t is_safe; /* the method asks for nothing but an answer (RFC 9110 9.2.1) */
     uint8_t counted; /* in flight on its shard (gate.h) */
     uint8_t end;     /* TURBO__END_*                    */
     uint8_t chunked;

@@ -185,16 +185,6 @@ void turbo_shard_flush(turbo_shard *shard) {
     }
 }
 
-void turbo__shard_leave(turbo_shard *shard, const turbo_request *req, int here) {
-    turbo__lane *lane = turbo__lane_of(&shard->lanes, req);
-    int awaited = 0;
-    if (lane != NULL)
-        awaited = here ? turbo__gate_leave(&lane->gate) : turbo__gate_leave_elsewhere(&lane->gate);
-    awaited |= here ? turbo__gate_leave(&shard->gate) : turbo__gate_leave_elsewhere(&shard->gate);
-    if (awaited && !(here && shard->polling)) /* else the poll goes on with those that waited */
-        turbo__mailbox_poke(&shard->box);
-}
-
 void turbo__shard_latency(turbo_shard *shard, const turbo_request *req, uint64_t now_ns) {
     uint64_t us64 = now_ns > req->queued_ns ? (now_ns - req->queued_ns) / 64000 : 0;
     unsigned bucket = us64 == 0 ? 0 : 64 - (unsigned)__builtin_clzll(us64);
@@ -275,7 +265,7 @@ static turbo_request *pop(turbo_shard *shard) {
 
 /* The next request that the limits of its route let in; those behind one that has to wait go past it. */
 static turbo_request *next_request(turbo_shard *shard) {
-    turbo__mail *mail = turbo__lanes_take(&shard->lanes);
+    turbo__mail *mail = shard->lanes.waiting > 0 ? turbo__lanes_take(&shard->lanes) : NULL;
     if (mail != NULL)
         return TURBO__CONTAINER(mail, turbo_request, to_shard);
     while (shard->first != NULL) {

@@ -144,9 +144,6 @@ static inline uint64_t turbo__shard_load(turbo_shard *shard) {
 /** A request without a connection has its answer. Thread: any. */
 void turbo__shard_answered(turbo_shard *shard);
 
-/** A request that was in flight is answered: make room. @param here  turbo__shard_is_here(). Thread: any. */
-void turbo__shard_leave(turbo_shard *shard, const turbo_request *req, int here);
-
 /** Count the time from the queue to now_ns. Thread: any. */
 void turbo__shard_latency(turbo_shard *shard, const turbo_request *req, uint64_t now_ns);
 

@@ -70,7 +70,7 @@ static int put_head(turbo__exchange *ex, const turbo__h1_answer *head, const cha
     return rc < 0 ? rc : turbo__outq_copy(out, pool, body, len);
 }
 
-static turbo__h1_answer head_of(turbo__exchange *ex, turbo_request *req, uint8_t frame, int keep_alive) {
+static inline turbo__h1_answer head_of(turbo__exchange *ex, turbo_request *req, uint8_t frame, int keep_alive) {
     const turbo_response *resp = req->resp;
     turbo__h1_answer head = {.status = resp->status, .frame = frame, .version = req->version};
     head.keep_alive = keep_alive != 0;

@@ -114,11 +114,12 @@ def read_all() -> Iterator[TextCase]:
 
 
 def route_status(message: Message) -> int:
-    """What the demos' routes say (docs/routing.md): those that cases ask for are / (GET alone) and /reflect (any)."""
+    """What the demos' routes say (docs/routing.md): those that cases ask for are / (GET alone) and /reflect (any but
+    TRACE)."""
     if message.method == "CONNECT" or message.method not in STANDARD and message.path != "/reflect":
         return 501
     if message.path == "/reflect":
-        return 200
+        return 405 if message.method == "TRACE" else 200
     if message.path not in ("/", "", "*"):
         return 404
     if message.method == "OPTIONS":
