@@ -10,6 +10,7 @@
 #include "http1_write.h"
 #include "io.h"
 #include "mem.h"
+#include "queue.h"
 #include "server.h"
 #include "shard.h"
 #include "turbo/error.h"
@@ -65,7 +66,7 @@ static void leave_shard(turbo_request *req) {
 
 static void complete_detached(turbo_request *req) {
     if (req->shard != NULL)
-        turbo__shard_answered(req->shard);
+        turbo__queue_answered(req->shard);
     req->done(req, req->failed ? TURBO_EUSER : 0, req->failed ? NULL : req->resp, req->done_user);
     turbo__request_answer_done(req);
     if (req->shard != NULL)

@@ -8,6 +8,7 @@
 #include "mem.h"
 #include "os/os.h"
 #include "placement.h"
+#include "queue.h"
 #include "server.h"
 #include "shard.h"
 #include "turbo/error.h"
@@ -165,7 +166,7 @@ static void refuse_chain(turbo__mail_chain *chain) {
     while (mail != NULL) {
         turbo__mail *next = mail->next;
         turbo_request *req = TURBO__CONTAINER(mail, turbo_request, to_shard);
-        turbo__shard_unprepare(req);
+        turbo__queue_unprepare(req);
         turbo__exchange_shed(req);
         mail = next;
     }
@@ -174,7 +175,7 @@ static void refuse_chain(turbo__mail_chain *chain) {
 static void publish_to(turbo__io *io, uint32_t index) {
     turbo__mail_chain chain = io->outboxes[index];
     io->outboxes[index] = (turbo__mail_chain){0};
-    if (chain.count > 0 && turbo__shard_push(io->server->shards[index], &chain) < 0)
+    if (chain.count > 0 && turbo__queue_push(io->server->shards[index], &chain) < 0)
         refuse_chain(&chain);
 }
 
@@ -191,10 +192,10 @@ void turbo__io_dispatch(turbo__io *io, turbo_request *req) {
     if (io->turn_ns == 0)
         io->turn_ns = turbo__clock_ns();
     req->queued_ns = io->turn_ns;
-    turbo__shard_prepare(shard, req);
+    turbo__queue_prepare(shard, req);
     if (shard == io->shard) { /* the same thread: no hand-off */
-        if (turbo__shard_push_here(shard, req) < 0) {
-            turbo__shard_unprepare(req);
+        if (turbo__queue_push_here(shard, req) < 0) {
+            turbo__queue_unprepare(req);
             turbo__exchange_shed(req);
         }
         return;

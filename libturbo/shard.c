@@ -8,6 +8,7 @@
 #include "io.h"
 #include "mem.h"
 #include "os/os.h"
+#include "queue.h"
 #include "server.h"
 #include "turbo/error.h"
 
@@ -23,142 +24,6 @@ struct turbo_timer {
     turbo_shard_fn fn;
     void *user;
 };
-
-/* -- into the queue -- */
-
-void turbo__shard_prepare(turbo_shard *shard, turbo_request *req) {
-    req->shard = shard;
-    req->to_shard.kind = TURBO__MAIL_REQUEST;
-    atomic_store_explicit(&req->events, TURBO_EVENT_NEW, memory_order_relaxed);
-    turbo_request_retain(req);
-}
-
-void turbo__shard_unprepare(turbo_request *req) {
-    req->shard = NULL;
-    atomic_store_explicit(&req->events, 0, memory_order_relaxed);
-    turbo_request_release(req);
-}
-
-static void note_queued(turbo_shard *shard, uint64_t queued) {
-    uint64_t most = atomic_load_explicit(&shard->queued_most, memory_order_relaxed);
-    while (queued > most && !atomic_compare_exchange_weak_explicit(&shard->queued_most, &most, queued,
-                                                                   memory_order_relaxed, memory_order_relaxed)) {
-    }
-}
-
-/* Count n into the queue. @return how many of them do not fit. */
-static uint64_t reserve_places(turbo_shard *shard, uint64_t n) {
-    uint64_t max = shard->server->settings.queue_max;
-    uint64_t queued = atomic_fetch_add_explicit(&shard->queued, n, memory_order_relaxed) + n;
-    uint64_t over = queued <= max ? 0 : queued - max < n ? queued - max : n;
-    if (over > 0) {
-        atomic_fetch_sub_explicit(&shard->queued, over, memory_order_relaxed);
-        atomic_fetch_add_explicit(&shard->shed, over, memory_order_relaxed);
-    }
-    note_queued(shard, queued - over);
-    return over;
-}
-
-/* Take the newest n mails off a chain. */
-static turbo__mail_chain split_newest(turbo__mail_chain *chain, uint64_t n) {
-    turbo__mail_chain newest = {0};
-    if (n == 0)
-        return newest;
-    newest.newest = chain->newest;
-    for (newest.count = 0; newest.count < n; newest.count++) {
-        newest.oldest = chain->newest;
-        chain->newest = chain->newest->next;
-        chain->count--;
-    }
-    newest.oldest->next = NULL;
-    if (chain->count == 0)
-        *chain = (turbo__mail_chain){0};
-    return newest;
-}
-
-int turbo__shard_push(turbo_shard *shard, turbo__mail_chain *chain) {
-    turbo__mail_chain over = split_newest(chain, reserve_places(shard, chain->count));
-    uint64_t n = chain->count;
-    if (n > 0 && turbo__mailbox_push(&shard->box, chain) < 0) {
-        atomic_fetch_sub_explicit(&shard->queued, n, memory_order_relaxed);
-        if (over.count > 0) { /* all are refused: put them together again */
-            over.oldest->next = chain->newest;
-            chain->newest = over.newest;
-            chain->count += over.count;
-        }
-        return TURBO_ECLOSED;
-    }
-    *chain = over;
-    return over.count > 0 ? TURBO_EAGAIN : 0;
-}
-
-static void append(turbo_shard *shard, turbo__mail *mail) {
-    mail->next = NULL;
-    if (shard->last != NULL)
-        shard->last->next = mail;
-    else
-        shard->first = mail;
-    shard->last = mail;
-}
-
-int turbo__shard_push_here(turbo_shard *shard, turbo_request *req) {
-    if (atomic_load_explicit(&shard->state, memory_order_relaxed) == TURBO__SHARD_ENDED)
-        return TURBO_ECLOSED;
-    if (reserve_places(shard, 1) > 0)
-        return TURBO_EAGAIN;
-    append(shard, &req->to_shard);
-    shard->came_here = 1;
-    return 0;
-}
-
-/* -- accounts of requests without a connection -- */
-
-/* @return 1 when the end has counted what was unanswered before this one, which then cannot be pushed any more. */
-static int count_taken(turbo_shard *shard) {
-    atomic_fetch_add_explicit(&shard->taken, 1, memory_order_relaxed);
-    return (atomic_fetch_add_explicit(&shard->unanswered, 1, memory_order_relaxed) & TURBO__SHARD_COUNTED) != 0;
-}
-
-/* It was not taken after all; the end may have counted it meanwhile. */
-static void uncount_taken(turbo_shard *shard, int late) {
-    uint64_t before = atomic_fetch_sub_explicit(&shard->unanswered, 1, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&shard->taken, 1, memory_order_relaxed);
-    if (!late && (before & TURBO__SHARD_COUNTED) != 0)
-        atomic_fetch_sub_explicit(&shard->abandoned, 1, memory_order_relaxed);
-}
-
-void turbo__shard_answered(turbo_shard *shard) {
-    if ((atomic_fetch_sub_explicit(&shard->unanswered, 1, memory_order_relaxed) & TURBO__SHARD_COUNTED) == 0)
-        atomic_fetch_add_explicit(&shard->answered, 1, memory_order_relaxed);
-}
-
-/* What the executor has and has not answered when the shard ends. */
-static void count_abandoned(turbo_shard *shard) {
-    uint64_t left = atomic_fetch_or_explicit(&shard->unanswered, TURBO__SHARD_COUNTED, memory_order_relaxed);
-    atomic_fetch_add_explicit(&shard->abandoned, left, memory_order_relaxed);
-}
-
-int turbo_shard_submit(turbo_shard *shard, turbo_request *req) {
-    int late = 0;
-    if (req->shard != NULL || atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__OPEN)
-        return TURBO_ESTATE;
-    turbo__shard_prepare(shard, req);
-    req->queued_ns = turbo__clock_ns();
-    if (req->done != NULL) {
-        turbo_request_retain(req); /* the answer path's; one with a connection was born with it */
-        late = count_taken(shard);
-    }
-    turbo__mail_chain chain = {&req->to_shard, &req->to_shard, 1};
-    int rc = turbo__shard_push(shard, &chain);
-    if (rc < 0) {
-        if (req->done != NULL) {
-            uncount_taken(shard, late);
-            turbo_request_release(req);
-        }
-        turbo__shard_unprepare(req);
-    }
-    return rc;
-}
 
 void turbo__shard_event(turbo_shard *shard, turbo_request *req, uint32_t events) {
     if (atomic_fetch_or(&req->events, events) != 0)
@@ -194,20 +59,6 @@ void turbo__shard_latency(turbo_shard *shard, const turbo_request *req, uint64_t
 }
 
 /* -- mail -- */
-
-/* A request that is given up without having run: nobody answers it. */
-static void give_up(turbo_shard *shard, turbo_request *req, _Atomic uint64_t *counter) {
-    turbo__count(counter, 1);
-    if (turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED) == 0) {
-        if (req->done != NULL) {
-            atomic_fetch_sub_explicit(&shard->unanswered, 1, memory_order_relaxed);
-            turbo__count(&shard->abandoned, 1);
-            req->done(req, TURBO_ECLOSED, NULL, req->done_user);
-        }
-        turbo_request_release(req); /* the answer path's */
-    }
-    turbo_request_release(req); /* the queue's */
-}
 
 static void default_events(turbo_request *req, uint32_t events) {
     if ((events & (TURBO_EVENT_WRITABLE | TURBO_EVENT_GONE)) != 0 && req->writable_fn != NULL &&
@@ -245,7 +96,7 @@ static void take_mail(turbo_shard *shard) {
         } else {
             turbo_request *req = TURBO__CONTAINER(mail, turbo_request, to_shard);
             if (atomic_load_explicit(&req->events, memory_order_relaxed) & TURBO_EVENT_NEW)
-                append(shard, mail);
+                turbo__queue_append(shard, mail);
             else
                 take_events(shard, req);
         }
@@ -254,54 +105,6 @@ static void take_mail(turbo_shard *shard) {
 }
 
 /* -- batches -- */
-
-static turbo_request *pop(turbo_shard *shard) {
-    turbo_request *req = TURBO__CONTAINER(shard->first, turbo_request, to_shard);
-    shard->first = req->to_shard.next;
-    if (shard->first == NULL)
-        shard->last = NULL;
-    return req;
-}
-
-/* The next request that the limits of its route let in; those behind one that has to wait go past it. */
-static turbo_request *next_request(turbo_shard *shard) {
-    turbo__mail *mail = shard->lanes.waiting > 0 ? turbo__lanes_take(&shard->lanes) : NULL;
-    if (mail != NULL)
-        return TURBO__CONTAINER(mail, turbo_request, to_shard);
-    while (shard->first != NULL) {
-        turbo_request *req = pop(shard);
-        turbo__lane *lane = turbo__lane_of(&shard->lanes, req);
-        if (lane == NULL || !turbo__lane_is_full(lane))
-            return req;
-        turbo__lane_keep(&shard->lanes, lane, &req->to_shard);
-    }
-    return NULL;
-}
-
-/* Move requests from the queue into shard->reqs, those of gone clients aside. @return how many. */
-static size_t gather_batch(turbo_shard *shard) {
-    size_t room = turbo__gate_room(&shard->gate), max = shard->server->settings.batch_max, n = 0;
-    uint64_t taken = 0;
-    turbo_request *req;
-    if (max > room)
-        max = room;
-    while (n < max && (req = next_request(shard)) != NULL) {
-        taken++;
-        atomic_exchange(&req->events, 0); /* from here on events come by mail */
-        if (turbo_request_cancelled(req)) {
-            give_up(shard, req, &shard->dropped);
-            continue;
-        }
-        turbo__lane *lane = turbo__lane_of(&shard->lanes, req);
-        if (lane != NULL)
-            turbo__gate_enter(&lane->gate, 1);
-        req->counted = 1;
-        shard->reqs[n++] = req;
-    }
-    if (taken > 0)
-        atomic_fetch_sub_explicit(&shard->queued, taken, memory_order_relaxed);
-    return n;
-}
 
 static void count_batch(turbo_shard *shard, size_t n) {
     unsigned bucket = 63 - (unsigned)__builtin_clzll((unsigned long long)n);
@@ -472,18 +275,6 @@ static void end_timers(turbo_shard *shard) {
     }
 }
 
-static void end_queue(turbo_shard *shard) {
-    uint64_t n = 0;
-    turbo__mail *mail;
-    while ((mail = turbo__lanes_take_any(&shard->lanes)) != NULL)
-        append(shard, mail);
-    while (shard->first != NULL) {
-        give_up(shard, pop(shard), &shard->dropped);
-        n++;
-    }
-    atomic_fetch_sub_explicit(&shard->queued, n, memory_order_relaxed);
-}
-
 static void end_mail(turbo_shard *shard) {
     turbo__mail *mail = turbo__mailbox_seal(&shard->box);
     while (mail != NULL) {
@@ -492,7 +283,7 @@ static void end_mail(turbo_shard *shard) {
         if (mail->kind == TURBO__MAIL_POST)
             take_post(shard, mail, TURBO_ECLOSED);
         else if (atomic_load_explicit(&req->events, memory_order_relaxed) & TURBO_EVENT_NEW)
-            append(shard, mail);
+            turbo__queue_append(shard, mail);
         else
             take_events(shard, req);
         mail = next;
@@ -502,25 +293,16 @@ static void end_mail(turbo_shard *shard) {
 static void wind_down(turbo_shard *shard) {
     turbo__batcher_run(&shard->batcher, shard, 0, 1);
     end_mail(shard);
-    end_queue(shard);
+    turbo__queue_end(shard);
     end_timers(shard);
     if (shard->ops.stop_shard != NULL)
         shard->ops.stop_shard(shard->self, shard);
     turbo_shard_flush(shard);
     turbo__pool_close(&shard->pool);
-    count_abandoned(shard);
+    turbo__queue_abandon(shard);
     atomic_store(&shard->state, TURBO__SHARD_ENDED);
     turbo__shard_close_unused(shard);
     turbo__server_shard_ended(shard->server);
-}
-
-static int has_queue(const turbo_shard *shard) { return shard->first != NULL || shard->lanes.waiting > 0; }
-
-/* Whether requests wait and there is room for one. If not, whoever leaves wakes the shard. */
-static int may_go_on(turbo_shard *shard) {
-    if (!has_queue(shard) || (turbo__gate_room(&shard->gate) == 0 && !turbo__gate_wait(&shard->gate)))
-        return 0;
-    return shard->first != NULL || turbo__lanes_wait(&shard->lanes);
 }
 
 int turbo__shard_turn(void *self) {
@@ -532,7 +314,7 @@ int turbo__shard_turn(void *self) {
         turbo__batcher_run(&shard->batcher, shard, now, turbo__server_draining(shard->server));
     }
     take_mail(shard);
-    size_t n = has_queue(shard) ? gather_batch(shard) : 0;
+    size_t n = turbo__queue_has_any(shard) ? turbo__queue_gather(shard) : 0;
     if (n > 0) {
         run_batch(shard, n);
         if (shard->batcher.waiting > 0)
@@ -544,7 +326,7 @@ int turbo__shard_turn(void *self) {
         return 0;
     }
     arm_timer(shard);
-    if (may_go_on(shard))
+    if (turbo__queue_may_go_on(shard))
         return 1;
     /* At a full gate more requests are no reason to wake: whoever leaves pokes. */
     shard->box.quiet = shard->first != NULL;

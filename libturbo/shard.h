@@ -110,13 +110,6 @@ static inline int turbo__shard_is_here(turbo_shard *shard) {
            atomic_load_explicit(&shard->state, memory_order_relaxed) != TURBO__SHARD_ENDED;
 }
 
-/** Requests that came in one chain, from an I/O loop: those that do not fit are left in `chain`, newest first.
- *  @return 0; TURBO_EAGAIN when some are left; TURBO_ECLOSED when all are. Thread: any. */
-int turbo__shard_push(turbo_shard *shard, turbo__mail_chain *chain);
-
-/** The same for one request, on the shard's own thread: no hand-off. @return 0; TURBO_EAGAIN; TURBO_ECLOSED. */
-int turbo__shard_push_here(turbo_shard *shard, turbo_request *req);
-
 /** Whether a turn would do something that no mail tells of: a request came without, or one that waits has room now. A
  *  queue in front of a full gate wants none: whoever leaves wakes the shard. Thread: the shard. */
 static inline int turbo__shard_wants_turn(turbo_shard *shard) {
@@ -124,11 +117,6 @@ static inline int turbo__shard_wants_turn(turbo_shard *shard) {
         return 1;
     return (shard->first != NULL || turbo__lanes_wait(&shard->lanes)) && turbo__gate_room(&shard->gate) > 0;
 }
-
-/** Make a request ready to be pushed: it gets a reference for the queue. */
-void turbo__shard_prepare(turbo_shard *shard, turbo_request *req);
-/** Undo that, when it could not be pushed. */
-void turbo__shard_unprepare(turbo_request *req);
 
 /** Tell the shard that something happened to a request it has. Thread: any that holds a reference. */
 void turbo__shard_event(turbo_shard *shard, turbo_request *req, uint32_t events);
@@ -140,9 +128,6 @@ void turbo__shard_send_home(turbo_shard *shard, turbo_request *req);
 static inline uint64_t turbo__shard_load(turbo_shard *shard) {
     return atomic_load_explicit(&shard->queued, memory_order_relaxed) + turbo__gate_inside(&shard->gate);
 }
-
-/** A request without a connection has its answer. Thread: any. */
-void turbo__shard_answered(turbo_shard *shard);
 
 /** Count the time from the queue to now_ns. Thread: any. */
 void turbo__shard_latency(turbo_shard *shard, const turbo_request *req, uint64_t now_ns);

@@ -1,4 +1,4 @@
-/* test_shard.c - a queue, batches, a gate, timers: one driven shard, so that every step is the test's. */
+/* test_shard.c - a driven shard from outside: its descriptor, queue (queue.c), batches, gate, posts, timers, end. */
 #include "shard.h"
 
 #include <criterion/criterion.h>
@@ -11,6 +11,7 @@
 #include "../support/failing_alloc.h"
 #include "../support/fake_clock.h"
 #include "../support/rig.h"
+#include "queue.h"
 
 TestSuite(shard, .timeout = 60);
 
@@ -171,16 +172,16 @@ Test(shard, push_leaves_the_newest_over) {
     turbo_request *reqs[4];
     for (size_t i = 0; i < 4; i++) {
         reqs[i] = request_to(r.server, "/", &out);
-        turbo__shard_prepare(shard, turbo_request_retain(reqs[i])); /* the retain stands for the answer path */
+        turbo__queue_prepare(shard, turbo_request_retain(reqs[i])); /* the retain stands for the answer path */
         turbo__mail_chain_add(&chain, &reqs[i]->to_shard);
     }
-    cr_expect_eq(turbo__shard_push(shard, &chain), TURBO_EAGAIN);
+    cr_expect_eq(turbo__queue_push(shard, &chain), TURBO_EAGAIN);
     cr_expect_eq(chain.count, 2);
     cr_expect_eq(chain.newest, &reqs[3]->to_shard);
     cr_expect_eq(chain.oldest, &reqs[2]->to_shard);
     cr_expect_null(chain.oldest->next);
     for (size_t i = 2; i < 4; i++) {
-        turbo__shard_unprepare(reqs[i]);
+        turbo__queue_unprepare(reqs[i]);
         turbo_request_release(reqs[i]);
         turbo_request_release(reqs[i]);
     }

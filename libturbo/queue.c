@@ -1,0 +1,225 @@
+/* queue.c - a shard's queue: requests in from any thread, out within the limits of what is in flight. */
+#include "queue.h"
+
+#include "clock.h"
+#include "server.h"
+#include "shard.h"
+#include "turbo/error.h"
+
+/* -- into the queue -- */
+
+void turbo__queue_prepare(turbo_shard *shard, turbo_request *req) {
+    req->shard = shard;
+    req->to_shard.kind = TURBO__MAIL_REQUEST;
+    atomic_store_explicit(&req->events, TURBO_EVENT_NEW, memory_order_relaxed);
+    turbo_request_retain(req);
+}
+
+void turbo__queue_unprepare(turbo_request *req) {
+    req->shard = NULL;
+    atomic_store_explicit(&req->events, 0, memory_order_relaxed);
+    turbo_request_release(req);
+}
+
+static void note_queued(turbo_shard *shard, uint64_t queued) {
+    uint64_t most = atomic_load_explicit(&shard->queued_most, memory_order_relaxed);
+    while (queued > most && !atomic_compare_exchange_weak_explicit(&shard->queued_most, &most, queued,
+                                                                   memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
+/* Count n into the queue. @return how many of them do not fit. */
+static uint64_t reserve_places(turbo_shard *shard, uint64_t n) {
+    uint64_t max = shard->server->settings.queue_max;
+    uint64_t queued = atomic_fetch_add_explicit(&shard->queued, n, memory_order_relaxed) + n;
+    uint64_t over = queued <= max ? 0 : queued - max < n ? queued - max : n;
+    if (over > 0) {
+        atomic_fetch_sub_explicit(&shard->queued, over, memory_order_relaxed);
+        atomic_fetch_add_explicit(&shard->shed, over, memory_order_relaxed);
+    }
+    note_queued(shard, queued - over);
+    return over;
+}
+
+/* Take the newest n mails off a chain. */
+static turbo__mail_chain split_newest(turbo__mail_chain *chain, uint64_t n) {
+    turbo__mail_chain newest = {0};
+    if (n == 0)
+        return newest;
+    newest.newest = chain->newest;
+    for (newest.count = 0; newest.count < n; newest.count++) {
+        newest.oldest = chain->newest;
+        chain->newest = chain->newest->next;
+        chain->count--;
+    }
+    newest.oldest->next = NULL;
+    if (chain->count == 0)
+        *chain = (turbo__mail_chain){0};
+    return newest;
+}
+
+int turbo__queue_push(turbo_shard *shard, turbo__mail_chain *chain) {
+    turbo__mail_chain over = split_newest(chain, reserve_places(shard, chain->count));
+    uint64_t n = chain->count;
+    if (n > 0 && turbo__mailbox_push(&shard->box, chain) < 0) {
+        atomic_fetch_sub_explicit(&shard->queued, n, memory_order_relaxed);
+        if (over.count > 0) { /* all are refused: put them together again */
+            over.oldest->next = chain->newest;
+            chain->newest = over.newest;
+            chain->count += over.count;
+        }
+        return TURBO_ECLOSED;
+    }
+    *chain = over;
+    return over.count > 0 ? TURBO_EAGAIN : 0;
+}
+
+void turbo__queue_append(turbo_shard *shard, turbo__mail *mail) {
+    mail->next = NULL;
+    if (shard->last != NULL)
+        shard->last->next = mail;
+    else
+        shard->first = mail;
+    shard->last = mail;
+}
+
+int turbo__queue_push_here(turbo_shard *shard, turbo_request *req) {
+    if (atomic_load_explicit(&shard->state, memory_order_relaxed) == TURBO__SHARD_ENDED)
+        return TURBO_ECLOSED;
+    if (reserve_places(shard, 1) > 0)
+        return TURBO_EAGAIN;
+    turbo__queue_append(shard, &req->to_shard);
+    shard->came_here = 1;
+    return 0;
+}
+
+/* -- accounts of requests without a connection -- */
+
+/* @return 1 when the end has counted what was unanswered before this one, which then cannot be pushed any more. */
+static int count_taken(turbo_shard *shard) {
+    atomic_fetch_add_explicit(&shard->taken, 1, memory_order_relaxed);
+    return (atomic_fetch_add_explicit(&shard->unanswered, 1, memory_order_relaxed) & TURBO__SHARD_COUNTED) != 0;
+}
+
+/* It was not taken after all; the end may have counted it meanwhile. */
+static void uncount_taken(turbo_shard *shard, int late) {
+    uint64_t before = atomic_fetch_sub_explicit(&shard->unanswered, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&shard->taken, 1, memory_order_relaxed);
+    if (!late && (before & TURBO__SHARD_COUNTED) != 0)
+        atomic_fetch_sub_explicit(&shard->abandoned, 1, memory_order_relaxed);
+}
+
+void turbo__queue_answered(turbo_shard *shard) {
+    if ((atomic_fetch_sub_explicit(&shard->unanswered, 1, memory_order_relaxed) & TURBO__SHARD_COUNTED) == 0)
+        atomic_fetch_add_explicit(&shard->answered, 1, memory_order_relaxed);
+}
+
+/* What the executor has and has not answered when the shard ends. */
+void turbo__queue_abandon(turbo_shard *shard) {
+    uint64_t left = atomic_fetch_or_explicit(&shard->unanswered, TURBO__SHARD_COUNTED, memory_order_relaxed);
+    atomic_fetch_add_explicit(&shard->abandoned, left, memory_order_relaxed);
+}
+
+int turbo_shard_submit(turbo_shard *shard, turbo_request *req) {
+    int late = 0;
+    if (req->shard != NULL || atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__OPEN)
+        return TURBO_ESTATE;
+    turbo__queue_prepare(shard, req);
+    req->queued_ns = turbo__clock_ns();
+    if (req->done != NULL) {
+        turbo_request_retain(req); /* the answer path's; one with a connection was born with it */
+        late = count_taken(shard);
+    }
+    turbo__mail_chain chain = {&req->to_shard, &req->to_shard, 1};
+    int rc = turbo__queue_push(shard, &chain);
+    if (rc < 0) {
+        if (req->done != NULL) {
+            uncount_taken(shard, late);
+            turbo_request_release(req);
+        }
+        turbo__queue_unprepare(req);
+    }
+    return rc;
+}
+
+/* -- out of the queue -- */
+
+/* A request that is given up without having run: nobody answers it. */
+static void give_up(turbo_shard *shard, turbo_request *req, _Atomic uint64_t *counter) {
+    turbo__count(counter, 1);
+    if (turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED) == 0) {
+        if (req->done != NULL) {
+            atomic_fetch_sub_explicit(&shard->unanswered, 1, memory_order_relaxed);
+            turbo__count(&shard->abandoned, 1);
+            req->done(req, TURBO_ECLOSED, NULL, req->done_user);
+        }
+        turbo_request_release(req); /* the answer path's */
+    }
+    turbo_request_release(req); /* the queue's */
+}
+
+static turbo_request *pop(turbo_shard *shard) {
+    turbo_request *req = TURBO__CONTAINER(shard->first, turbo_request, to_shard);
+    shard->first = req->to_shard.next;
+    if (shard->first == NULL)
+        shard->last = NULL;
+    return req;
+}
+
+/* The next request that the limits of its route let in; those behind one that has to wait go past it. */
+static turbo_request *next_request(turbo_shard *shard) {
+    turbo__mail *mail = shard->lanes.waiting > 0 ? turbo__lanes_take(&shard->lanes) : NULL;
+    if (mail != NULL)
+        return TURBO__CONTAINER(mail, turbo_request, to_shard);
+    while (shard->first != NULL) {
+        turbo_request *req = pop(shard);
+        turbo__lane *lane = turbo__lane_of(&shard->lanes, req);
+        if (lane == NULL || !turbo__lane_is_full(lane))
+            return req;
+        turbo__lane_keep(&shard->lanes, lane, &req->to_shard);
+    }
+    return NULL;
+}
+
+/* Move requests from the queue into shard->reqs, those of gone clients aside. @return how many. */
+size_t turbo__queue_gather(turbo_shard *shard) {
+    size_t room = turbo__gate_room(&shard->gate), max = shard->server->settings.batch_max, n = 0;
+    uint64_t taken = 0;
+    turbo_request *req;
+    if (max > room)
+        max = room;
+    while (n < max && (req = next_request(shard)) != NULL) {
+        taken++;
+        atomic_exchange(&req->events, 0); /* from here on events come by mail */
+        if (turbo_request_cancelled(req)) {
+            give_up(shard, req, &shard->dropped);
+            continue;
+        }
+        turbo__lane *lane = turbo__lane_of(&shard->lanes, req);
+        if (lane != NULL)
+            turbo__gate_enter(&lane->gate, 1);
+        req->counted = 1;
+        shard->reqs[n++] = req;
+    }
+    if (taken > 0)
+        atomic_fetch_sub_explicit(&shard->queued, taken, memory_order_relaxed);
+    return n;
+}
+
+int turbo__queue_may_go_on(turbo_shard *shard) {
+    if (!turbo__queue_has_any(shard) || (turbo__gate_room(&shard->gate) == 0 && !turbo__gate_wait(&shard->gate)))
+        return 0;
+    return shard->first != NULL || turbo__lanes_wait(&shard->lanes);
+}
+
+void turbo__queue_end(turbo_shard *shard) {
+    uint64_t n = 0;
+    turbo__mail *mail;
+    while ((mail = turbo__lanes_take_any(&shard->lanes)) != NULL)
+        turbo__queue_append(shard, mail);
+    while (shard->first != NULL) {
+        give_up(shard, pop(shard), &shard->dropped);
+        n++;
+    }
+    atomic_fetch_sub_explicit(&shard->queued, n, memory_order_relaxed);
+}

@@ -1,0 +1,43 @@
+/* queue.h - a shard's queue: requests in from any thread, out within the limits of what is in flight. */
+#ifndef TURBO_QUEUE_H
+#define TURBO_QUEUE_H
+
+#include "shard.h"
+
+/** Make a request ready to be pushed: it gets a reference for the queue. */
+void turbo__queue_prepare(turbo_shard *shard, turbo_request *req);
+/** Undo that, when it could not be pushed. */
+void turbo__queue_unprepare(turbo_request *req);
+
+/** Requests that came in one chain, from an I/O loop: those that do not fit are left in `chain`, newest first.
+ *  @return 0; TURBO_EAGAIN when some are left; TURBO_ECLOSED when all are. Thread: any. */
+int turbo__queue_push(turbo_shard *shard, turbo__mail_chain *chain);
+
+/** The same for one request, on the shard's own thread: no hand-off. @return 0; TURBO_EAGAIN; TURBO_ECLOSED. */
+int turbo__queue_push_here(turbo_shard *shard, turbo_request *req);
+
+/** Put a request that came by mail, or was pushed here, behind the others. Thread: the shard. */
+void turbo__queue_append(turbo_shard *shard, turbo__mail *mail);
+
+/** Move the requests of the next batch into shard->reqs; those of clients that have gone are given up. @return how many.
+ *  Thread: the shard. */
+size_t turbo__queue_gather(turbo_shard *shard);
+
+/** Whether requests wait, in the queue or for a place of their route. Thread: the shard. */
+static inline int turbo__queue_has_any(const turbo_shard *shard) {
+    return shard->first != NULL || shard->lanes.waiting > 0;
+}
+
+/** Whether requests wait and there is room for one. If not, whoever leaves wakes the shard. Thread: the shard. */
+int turbo__queue_may_go_on(turbo_shard *shard);
+
+/** Give up what is left, at the end. Thread: the shard. */
+void turbo__queue_end(turbo_shard *shard);
+
+/** A request without a connection has its answer. Thread: any. */
+void turbo__queue_answered(turbo_shard *shard);
+
+/** What the executor has and has not answered when the shard ends counts as abandoned. Thread: the shard. */
+void turbo__queue_abandon(turbo_shard *shard);
+
+#endif
