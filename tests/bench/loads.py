@@ -6,10 +6,10 @@ import os
 import re
 import time
 from statistics import median
-from typing import Dict, NamedTuple, Optional, Set
+from typing import Dict, List, NamedTuple, Optional, Set
 
 import processes
-from servers import HERE, SCRATCH, Server
+from servers import BODY, HERE, SCRATCH, Server
 
 
 class Result(NamedTuple):
@@ -21,17 +21,21 @@ class Result(NamedTuple):
     failed: int
 
 
+PER_SECOND_MOST = 200_000  # more than ab can send
+
+
 class Wrk(NamedTuple):
     """One thread of wrk: every connection always has `depth` requests in flight."""
 
     connections: int
     depth: int
     what: str
+    routes: int = 0  # paths that it takes in turn, see wrk.lua; 0: the one path, with no call of Lua for a request
     targets = ("bare", "nginx", "uvicorn", "c-inline", "c-shard", "c-io0", "py-sync", "py-async", "bare-again")
 
     def run(self, url: str, cpus: Optional[Set[int]], seconds: int) -> Result:
         argv = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "10s",
-                "-s", str(HERE / "wrk.lua"), url, "--", str(self.depth)]
+                "-s", str(HERE / "wrk.lua"), url, "--", str(self.depth), str(self.routes)]
         env = {**os.environ, "BENCH_CONNECTIONS": str(self.connections)}  # done() is not given wrk's arguments
         done = processes.run(argv, cpus, timeout=seconds + 60, env=env)
         line = next((line for line in done.stdout.splitlines() if line.startswith("{")), None)
@@ -51,7 +55,7 @@ def _number(text: str, name: str) -> float:
 class Ab(NamedTuple):
     """ab, as the original work was measured: a number of requests, HTTP/1.0."""
 
-    requests: int
+    requests: Optional[int]  # None: as many as are answered in the load's seconds
     connections: int
     keep_alive: bool
     runs: int  # in a round: with keep-alive one is over in a tenth of a second
@@ -60,22 +64,31 @@ class Ab(NamedTuple):
 
     def run(self, url: str, cpus: Optional[Set[int]], seconds: int) -> Result:
         """The runs' counts together, and the median of their times."""
-        every = [self._run_once(url, cpus) for _ in range(self.runs)]
+        every = [self._run_once(url, cpus, seconds) for _ in range(self.runs)]
         middle = [median(times) for times in zip(*((r.p50_us, r.p95_us, r.p99_us) for r in every))]
         return Result(sum(r.requests for r in every), sum(r.seconds for r in every), *middle,
                       sum(r.failed for r in every))
 
-    def _run_once(self, url: str, cpus: Optional[Set[int]]) -> Result:
+    def _limit(self, seconds: int) -> List[str]:
+        """-t means -n 50000 too, unless -n follows; ab makes a table of so many times before it begins.
+
+        -l: handlers that say where they ran do not always answer as many bytes, which ab would count as failed.
+        """
+        if self.requests is None:
+            return ["-l", "-t", str(seconds), "-n", str(seconds * PER_SECOND_MOST)]
+        return ["-n", str(self.requests)]
+
+    def _run_once(self, url: str, cpus: Optional[Set[int]], seconds: int) -> Result:
         SCRATCH.mkdir(parents=True, exist_ok=True)
         table = SCRATCH / "ab.csv"
         table.unlink(missing_ok=True)
-        argv = ["ab", "-q", "-n", str(self.requests), "-c", str(self.connections), "-e", str(table),
+        argv = ["ab", "-q", *self._limit(seconds), "-c", str(self.connections), "-e", str(table),
                 *(["-k"] if self.keep_alive else []), url]
         begun = time.monotonic()
         done = processes.run(argv, cpus, timeout=120)
         if done.returncode != 0:  # ab gives up at the first connection that is reset: the run is lost as a whole
             print(f"bench: {' '.join(argv)}: {done.stderr.strip()}", flush=True)
-            return Result(0, time.monotonic() - begun, 0, 0, 0, self.requests)
+            return Result(0, time.monotonic() - begun, 0, 0, 0, self.requests or 1)
         complete = int(_number(done.stdout, "Complete requests"))
         failed = _number(done.stdout, "Failed requests") + _number(done.stdout, "Non-2xx responses")
         if self.keep_alive:  # what was not kept alive is as bad
@@ -83,7 +96,7 @@ class Ab(NamedTuple):
         with open(table, newline="") as file:
             rows = {row[0]: float(row[1]) * 1000 for row in list(csv.reader(file))[1:]}
         return Result(complete, _number(done.stdout, "Time taken for tests"), rows["50"], rows["95"], rows["99"],
-                      int(failed) + self.requests - complete)
+                      int(failed) + (self.requests - complete if self.requests else 0))
 
 
 def _ab(requests: int, connections: int, keep_alive: bool) -> Ab:
@@ -100,9 +113,10 @@ LOADS: Dict[str, object] = {
 }
 
 
-def measure(load, server: Server, path: str, cpus: processes.Cpus, seconds: int) -> Dict[str, float]:
+def measure(load, server: Server, path: str, cpus: processes.Cpus, seconds: int,
+            expect: Optional[bytes] = BODY) -> Dict[str, float]:
     """Run a load once; the answer is what samples in the JSON file hold."""
-    server.check(path)
+    server.check(path, expect)
     busy, client = processes.machine_busy_ns(), processes.children_ns()
     begun, before = time.monotonic(), processes.cpu_time(server.pid)
     result = load.run(server.url(path), cpus.load, seconds)

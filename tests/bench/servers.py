@@ -58,6 +58,10 @@ def demo_python(*flags: str) -> Callable[[int], List[str]]:
     return lambda port: [str(PYTHON), str(ROOT / "examples/demo.py"), "--port", "0", *flags]
 
 
+def sweep_app(port: int) -> List[str]:
+    return [str(PYTHON), str(HERE / "sweep_app.py"), "--port", "0"]
+
+
 def nginx(port: int) -> List[str]:
     SCRATCH.mkdir(parents=True, exist_ok=True)
     user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""  # valgrind writes a file as the worker
@@ -111,20 +115,23 @@ TARGETS: Dict[str, Target] = {
     "py-async": Target("py", "/async", "Python demo, defaults, async def handler that returns bytes"),
 }
 
+# No row of bench.py's tables: sweep.py starts it with other flags each time.
+PROGRAMS_BY_NAME["py-sweep"] = Program(sweep_app, "Python demo with more routes")
+
 
 # -- running them --
 
 
 class Server:
-    """A running program, until stop(). `wrapper` is a command that runs it: valgrind, strace."""
+    """A running program, until stop(). `wrapper` is a command that runs it: valgrind, strace; `flags` are more flags."""
 
-    def __init__(self, name: str, cpus: Optional[Set[int]], wrapper: Sequence[str] = ()):
+    def __init__(self, name: str, cpus: Optional[Set[int]], wrapper: Sequence[str] = (), flags: Sequence[str] = ()):
         program = PROGRAMS_BY_NAME[name]
         self.name = name
         self.traced = wrapper[:1] == ["strace"]  # which stays a process of its own, above the server's
         self.port = 0 if program.prints_address else free_port()
         self.stderr = tempfile.TemporaryFile()
-        argv = [*wrapper, *program.command(self.port)]
+        argv = [*wrapper, *program.command(self.port), *flags]
         env = {key: value for key, value in os.environ.items() if not key.startswith("TURBO_")}  # settings
         self.process = processes.start(argv, cpus, stdout=subprocess.PIPE, stderr=self.stderr, env=env)
         try:
@@ -178,8 +185,8 @@ class Server:
                     self._fail(f"does not answer after {SECONDS_TO_START} s: {error}")
             time.sleep(0.05)  # between two looks at it
 
-    def check(self, path: str) -> None:
-        """One request: what is measured must answer right."""
+    def get(self, path: str) -> bytes:
+        """The body of an answer 200."""
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS_TO_START)
         try:
             client.request("GET", path)
@@ -187,5 +194,12 @@ class Server:
             body = answer.read()
         finally:
             client.close()
-        if (answer.status, body) != (200, BODY):
+        if answer.status != 200:
             self._fail(f"{path} was answered {answer.status} {body!r}")
+        return body
+
+    def check(self, path: str, expect: Optional[bytes] = BODY) -> None:
+        """One request: what is measured must answer right. None: with any body."""
+        body = self.get(path)
+        if expect is not None and body != expect:
+            self._fail(f"{path} was answered {body!r}")

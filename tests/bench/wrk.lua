@@ -1,8 +1,22 @@
--- Makes wrk pipeline (its argument is how deep) and print what loads.py reads as one JSON line.
+-- Makes wrk pipeline (its first argument is how deep), or take paths in turn (its second is how many: the path's "/0"
+-- becomes "/0", "/1" and so on), and print what loads.py reads as one JSON line.
+
+local function rotate(routes)
+    local requests, at = {}, 0
+    for i = 0, routes - 1 do
+        requests[i] = wrk.format("GET", (wrk.path:gsub("/0", "/" .. i, 1)))
+    end
+    function request()
+        at = (at + 1) % routes
+        return requests[at]
+    end
+end
 
 function init(args)
-    local depth = tonumber(args[1]) or 1
-    if depth > 1 then -- otherwise wrk sends the same bytes itself, without calling Lua for each request
+    local depth, routes = tonumber(args[1]) or 1, tonumber(args[2]) or 0
+    if routes > 0 then
+        rotate(routes)
+    elseif depth > 1 then -- otherwise wrk sends the same bytes itself, without calling Lua for each request
         local batch = string.rep(wrk.format("GET"), depth)
         function request()
             return batch
