@@ -7,7 +7,7 @@ PYTHON = python3
 JOBS = 2
 FUZZ_SECONDS = 60
 
-.PHONY: help deps build build-all run run-c test soak coverage fuzz bench bench-instructions docs install clean
+.PHONY: help deps build build-all run run-c test soak coverage fuzz bench bench-instructions sweep docs install clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
@@ -20,6 +20,8 @@ help:
 	@echo "make build     build the library and the examples into build/"
 	@echo "make bench     measure the demos beside other servers (5 minutes; BENCH_ROUNDS=15 for figures to keep)"
 	@echo "make bench-instructions   count instructions and system calls of a request"
+	@echo "make sweep     the Python demo with one setting changed at a time (7 minutes; FULL=1: the grid too, 11 minutes;"
+	@echo "               SWEEP_ROUNDS, SWEEP_SECONDS); DOCS=1 writes docs/results.md, else all goes into build/"
 	@echo "make docs      write docs/settings.md from the library's table"
 	@echo "make install   install to PREFIX (default /usr/local), under DESTDIR when given"
 	@echo "make clean     remove build/"
@@ -71,6 +73,11 @@ bench: build-all
 bench-instructions: build-all
 	@sh scripts/deps.sh bench
 	@$(PYTHON) tests/bench/instructions.py
+
+sweep: build
+	@sh scripts/deps.sh bench
+	@sh scripts/venv.sh plots
+	@$(PYTHON) tests/bench/sweep.py
 
 docs: build-all
 	@$(PYTHON) tests/lint/check_settings.py build/release/tests/settings_page docs/settings.md --write

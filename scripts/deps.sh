@@ -2,7 +2,7 @@
 # Install what is missing. usage: deps.sh build|test|fuzz|bench|soak ...
 set -eu
 build="gcc g++ cmake ninja-build pkg-config libuv1-dev libmimalloc-dev node-llhttp python3 python3-venv python3-dev"
-test="libcriterion-dev clang curl"
+test="libcriterion-dev clang curl wrk apache2-utils"
 fuzz="clang libclang-rt-dev llvm"
 bench="wrk apache2-utils nginx-light valgrind strace"
 soak="strace"

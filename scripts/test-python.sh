@@ -70,6 +70,8 @@ if [ -e build/venv.test.stamp ]; then
   run_e2e_asan
 fi
 if [ -e build/venv.test.stamp ]; then
+  say "the sweep's own test"
+  run_pytest bench build/venv/bin/python tests/bench
   say "HTTP/1.1 over raw sockets, each demo"
   python3 tests/http1/selftest.py
   count "the battery's own test" $?

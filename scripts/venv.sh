@@ -1,16 +1,19 @@
 #!/bin/sh
 # A Python environment build/NAME with the package turbo in it, built against the library in build/stage. Does only what
-# has changed since the last time. usage: venv.sh [test] [deps] [NAME]
-# test: also what the tests need; deps: only what comes from PyPI; NAME: venv; PYTHON chooses the interpreter
+# has changed since the last time. usage: venv.sh [test] [plots] [deps] [NAME]
+# test: also what the tests need; plots: also what draws; deps: only what comes from PyPI; NAME: venv; PYTHON
+# chooses the interpreter
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 tests=no
+plots=no
 build=yes
 name=venv
 for word in "$@"; do
   case $word in
     test) tests=yes ;;
+    plots) plots=yes ;;
     deps) build=no ;;
     *) name=$word ;;
   esac
@@ -44,6 +47,11 @@ if [ $tests = yes ] && [ ! -e "$venv.test.stamp" ]; then
   echo "libturbo: installing pytest, httpx, aiohttp, anyio, cffi, setuptools into $venv"
   "$venv/bin/pip" install -q --disable-pip-version-check pytest httpx aiohttp anyio cffi setuptools
   touch "$venv.test.stamp"
+fi
+if [ $plots = yes ] && [ ! -e "$venv.plots.stamp" ]; then
+  echo "libturbo: installing matplotlib into $venv"
+  "$venv/bin/pip" install -q --disable-pip-version-check matplotlib
+  touch "$venv.plots.stamp"
 fi
 [ $build = yes ] || exit 0
 if changed build/stage.stamp build/release/libturbo/libturbo.so.0.1.0 include; then

@@ -1,0 +1,147 @@
+"""Draw a sweep. It runs in the environment that has matplotlib. usage: sweep_plots.py SWEEP_JSON DIRECTORY"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Callable, Dict, List, Tuple
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt  # noqa: E402
+import sweep_report  # noqa: E402
+
+HANDLERS = ("async", "sleep", "spin", "block", "pool")
+LOADS = ("ab", "ab -k", "wrk")
+RATE = ("per_second", "requests/s", 1)
+CPU = ("cpu_us", "CPU us a request", 1)
+P95 = ("p95_us", "p95, ms", 1000)
+Metric = Tuple[str, str, int]
+
+# Text stays text and names stay the same, so that files are small and differ only where figures do.
+plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "sweep", "font.size": 8, "lines.markersize": 3,
+                     "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False})
+
+
+def save(figure, path: Path) -> None:
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def lines(rows: List[dict], sweep: str, label: str, metrics: Tuple[Metric, Metric], path: Path) -> None:
+    """A column of panels for each handler, a line for each load; values at equal distances."""
+    rows = sweep_report.of(rows, sweep)
+    handlers = [name for name in HANDLERS if any(row["handler"] == name for row in rows)]
+    if not handlers:
+        return
+    figure, panels = plt.subplots(2, len(handlers), figsize=(2.2 * len(handlers), 4), squeeze=False, layout="constrained")
+    for column, handler in enumerate(handlers):
+        for (name, text, unit), panel in zip(metrics, panels[:, column]):
+            for load in LOADS:
+                mine = [row for row in rows if (row["handler"], row["load"]) == (handler, load)]
+                panel.plot([row["value"] for row in mine], [row[name] / unit for row in mine], "o-", label=load)
+            panel.set_ylim(bottom=0)
+            if column == 0:
+                panel.set_ylabel(text)
+        panels[0, column].set_title(f"/{handler}")
+        panels[1, column].set_xlabel(label)
+    panels[0, 0].legend(frameon=False)
+    save(figure, path)
+
+
+def bars(panel, groups: List[str], series: Dict[str, List[float]]) -> None:
+    width = 0.8 / len(series)
+    for at, (name, values) in enumerate(series.items()):
+        panel.bar([x + (at - (len(series) - 1) / 2) * width for x in range(len(groups))], values, width, label=name)
+    panel.set_xticks(range(len(groups)), groups)
+
+
+def pick(rows: List[dict], matches: Callable[[dict], bool], name: str, unit: int = 1) -> float:
+    return next((row[name] / unit for row in rows if matches(row)), 0.0)
+
+
+def modes(rows: List[dict], path: Path) -> None:
+    rows = sweep_report.of(rows, "mode")
+    if not rows:
+        return
+    values = ("sharded", "sharded, 14 shards", "single, 140 workers")
+    figure, panels = plt.subplots(2, len(LOADS), figsize=(11, 4.4), layout="constrained")
+    for column, load in enumerate(LOADS):
+        for (name, text, unit), panel in zip((RATE, CPU), panels[:, column]):
+            bars(panel, [f"/{h}" for h in HANDLERS], {value: [
+                pick(rows, lambda r: (r["value"], r["handler"], r["load"]) == (value, handler, load), name, unit)
+                for handler in HANDLERS] for value in values})
+            panel.set_yscale("log")
+            if column == 0:
+                panel.set_ylabel(text)
+        panels[0, column].set_title(f"{load} -c 100")
+    panels[0, 0].legend(frameon=False)
+    save(figure, path)
+
+
+def routes(rows: List[dict], path: Path) -> None:
+    """One hot route and sixteen on 8 shards; then the hot one on more and more shards."""
+    fixed, rising = sweep_report.of(rows, "routes"), sweep_report.of(rows, "spill")
+    if not fixed or not rising:
+        return
+    figure, panels = plt.subplots(1, 5, figsize=(13, 2.6), layout="constrained")
+    for panel, handler in zip(panels, ("sync", "spin", "block")):
+        bars(panel, ["1 route", "16 routes"], {placement: [
+            pick(fixed, lambda r: (r["value"], r["handler"]) == (f"{placement}, {count}", handler), "per_second")
+            for count in (1, 16)] for placement in sweep_report.PLACEMENTS})
+        panel.set_title({"sync": "/r/n: next to nothing", "spin": "100 us of computing", "block": "1 ms of blocking"}[handler])
+    for panel, handler in zip(panels[3:], ("spin", "block")):
+        for placement in sweep_report.PLACEMENTS[:2]:
+            mine = [r for r in rising if (r["handler"], sweep_report.placement(r)) == (handler, placement)]
+            panel.plot([r["value"].rpartition(", ")[2] for r in mine], [r["per_second"] for r in mine], "o-")
+        panel.set_ylim(bottom=0)
+        panel.set_xlabel("shards")
+        panel.set_title(f"one hot route: /{handler}")
+    panels[0].set_ylabel("requests/s, wrk -c 100")
+    panels[0].legend(frameon=False, loc="lower center")
+    save(figure, path)
+
+
+def grid(rows: List[dict], path: Path) -> None:
+    rows = sweep_report.of(rows, "grid")
+    if not rows:
+        return
+    counts = sorted({row["connections"] for row in rows})
+    figure, panels = plt.subplots(len(counts), len(HANDLERS), figsize=(11, 5), layout="constrained")
+    for line, connections in enumerate(counts):
+        for column, handler in enumerate(HANDLERS):
+            shaded(panels[line, column], [r for r in rows if (r["connections"], r["handler"]) == (connections, handler)])
+        panels[line, 0].set_ylabel(f"-c {connections}\nbatch")
+    for column, handler in enumerate(HANDLERS):
+        panels[0, column].set_title(f"/{handler}, requests/s")
+        panels[-1, column].set_xlabel("shards")
+    save(figure, path)
+
+
+def shaded(panel, rows: List[dict]) -> None:
+    shards, batches = (sorted({int(r["value"].split(" x ")[i]) for r in rows}) for i in (0, 1))
+    found = {r["value"]: r["per_second"] for r in rows}
+    values = [[found.get(f"{s} x {b}", 0) for s in shards] for b in batches]
+    panel.pcolormesh(values, cmap="YlGn", vmin=0)
+    panel.grid(False)
+    for y, line in enumerate(values):
+        for x, value in enumerate(line):
+            panel.text(x + 0.5, y + 0.5, f"{value:,.0f}", ha="center", va="center", fontsize=6)
+    panel.set_xticks([x + 0.5 for x in range(len(shards))], shards)
+    panel.set_yticks([y + 0.5 for y in range(len(batches))], batches)
+
+
+def main() -> None:
+    result, where = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
+    where.mkdir(parents=True, exist_ok=True)
+    rows = sweep_report.rows(result["samples"])
+    lines(rows, "shards", "shards", (RATE, CPU), where / "shards.svg")
+    lines(rows, "batch", "batch_max", (RATE, CPU), where / "batch.svg")
+    lines(rows, "connections", "connections", (RATE, P95), where / "connections.svg")
+    modes(rows, where / "mode.svg")
+    routes(rows, where / "routes.svg")
+    grid(rows, where / "grid.svg")
+
+
+if __name__ == "__main__":
+    main()
