@@ -6,12 +6,13 @@ from pathlib import Path
 from statistics import median
 from typing import Callable, Dict, Iterable, List, Optional, Tuple
 
+LOADS = ("ab", "ab -k", "wrk")
 METRICS = ("per_second", "p50_us", "p95_us", "cpu_us", "busiest")
 COLUMNS = ("sweep", "value", "path", "routes", "load", "connections", "flags", "samples", "per_second", "p50_us", "p95_us",
            "failed", "cpu_us", "busiest")
 Key = Tuple[str, str, str]  # sweep, value, handler
 
-# What is compared in "In short", all by wrk at -c 100 unless it says ab: text, these, those.
+# What is compared in "In short", at -c 100: text, these, those.
 RATIOS: Tuple[Tuple[str, Key, Key], ...] = (
     ("one hot route that blocks, 8 shards: bounded load / route hash alone",
      ("routes", "bounded load, 1", "block"), ("routes", "route hash alone, 1", "block")),
@@ -135,12 +136,19 @@ def grid(every: List[dict]) -> str:
 
 
 def in_short(every: List[dict]) -> str:
-    found = {(row["sweep"], row["value"], row["handler"]): row for row in every if row["load"] == "wrk"}
+    """Ratios of each load, ab, ab -k, wrk; routes have wrk alone."""
+    found = {(row["sweep"], row["value"], row["handler"], row["load"]): row for row in every}
     body = []
     for text, these, those in RATIOS:
-        if these in found and those in found and found[these]["per_second"] and found[those]["per_second"]:
-            body.append([text, *(f"{found[these][name] / found[those][name]:.2f}" for name in ("per_second", "p95_us", "cpu_us"))])
+        pairs = [(found.get((*these, load)), found.get((*those, load))) for load in LOADS]
+        pairs = [(a, b) for a, b in pairs if a and b and a["per_second"] and b["per_second"]]
+        if pairs:
+            body.append([text, *(ratio([a[name] / b[name] for a, b in pairs]) for name in ("per_second", "p95_us", "cpu_us"))])
     return lines_of(["", "requests/s, x", "p95, x", "CPU a request, x"], body)
+
+
+def ratio(values: List[float]) -> str:
+    return " / ".join(f"{value:.{1 if value >= 9.95 else 2}f}" for value in values)
 
 
 def noise(samples: List[dict]) -> str:
