@@ -20,7 +20,7 @@ help:
 	@echo "make build     build the library and the examples into build/"
 	@echo "make bench     measure the demos beside other servers (5 minutes; BENCH_ROUNDS=15 for figures to keep)"
 	@echo "make bench-instructions   count instructions and system calls of a request"
-	@echo "make sweep     the Python demo with one setting changed at a time (7 minutes; FULL=1: the grid too, 11 minutes;"
+	@echo "make sweep     the Python demo with one setting changed at a time (8 minutes; FULL=1: the grid too, 13 minutes;"
 	@echo "               SWEEP_ROUNDS, SWEEP_SECONDS); DOCS=1 writes docs/results.md, else all goes into build/"
 	@echo "make docs      write docs/settings.md from the library's table"
 	@echo "make install   install to PREFIX (default /usr/local), under DESTDIR when given"

@@ -1,13 +1,14 @@
 """Measure the Python demo with one setting changed at a time. docs/results.md has the figures and what they teach.
 
-    make sweep                 # 7 to 8 minutes
-    make sweep FULL=1          # also shards x batch x connections, as the original work had it: 12 minutes
+    make sweep                 # 8 minutes
+    make sweep FULL=1          # also shards x batch x connections, as the original work had it: 13 minutes
     make sweep DOCS=1          # the result goes to docs/results.md too
     python3 tests/bench/sweep.py --only mode,routes --rounds 3
     python3 tests/bench/sweep.py --from build/sweep.json --docs     # no measuring: tables and plots again
 
-Each point is a server of its own, started with the point's flags, and one load of SWEEP_SECONDS (1). Points are measured
-in an order drawn at random (always the same), so that a slow minute of the machine does not look like a setting's doing.
+Each point is a server of its own, started with the point's flags, and one load of SWEEP_SECONDS (1). Points are
+measured in an order drawn at random (always the same): a slow minute of the machine must not look like what a setting
+does.
 """
 
 import argparse
@@ -29,7 +30,8 @@ from servers import HERE, PYTHON, ROOT, Server
 HANDLERS = {"async": "/async", "sleep": "/sleep?ms=1", "spin": "/spin?us=100", "block": "/block?ms=1",
             "pool": "/pool?ms=1"}
 ROUTES = {"sync": "/r/0", "spin": "/spins/0?us=100", "block": "/blocks/0?ms=1"}  # of sixteen each
-PLACEMENTS = {"route hash alone": {"spill-percent": "0"}, "bounded load": {}, "round robin": {"placement": "round_robin"}}
+PLACEMENTS = {"route hash alone": {"spill-percent": "0"}, "bounded load": {},
+              "round robin": {"placement": "round_robin"}}
 MODES = {"sharded": {}, "sharded, 14 shards": {"shards": "14"}, "single, 140 workers": {"mode": "single"}}
 DEFAULTS = {"shards": "1", "batch-max": "128"}  # of the Python package, with a GIL
 SHARDS = ("1", "2", "4", "8", "12", "16")
@@ -52,7 +54,8 @@ class Point(NamedTuple):
 
 def flags(settings: Dict[str, str]) -> Tuple[str, ...]:
     """What is a default anyway is not said: its points are one and the same, and measured in each sweep."""
-    return tuple(word for name, value in settings.items() if DEFAULTS.get(name) != value for word in ("--" + name, value))
+    changed = ((name, value) for name, value in settings.items() if DEFAULTS.get(name) != value)
+    return tuple(word for name, value in changed for word in ("--" + name, value))
 
 
 def every_handler(sweep: str, value: str, settings: Dict[str, str], connections: int = 100) -> Iterator[Point]:
@@ -155,8 +158,10 @@ def measure_all(args: argparse.Namespace) -> dict:
     about = machine.describe()
     loads, begun = [os.getloadavg()[0]], time.monotonic()
     points = plan(args.only, args.full)
-    print(f"sweep: {len(points)} points, {args.rounds} x {args.seconds} s each; load average {loads[0]:.1f}", flush=True)
-    samples = run(points[:args.points], args.rounds, args.seconds)
+    points = points[:args.points]
+    what = f"{len(points)} points, {args.rounds} x {args.seconds} s each"
+    print(f"sweep: {what}; load average {loads[0]:.1f}", flush=True)
+    samples = run(points, args.rounds, args.seconds)
     loads.append(os.getloadavg()[0])
     return {**about, "rounds": args.rounds, "seconds": args.seconds, "took_s": round(time.monotonic() - begun),
             "load_averages": loads, "command": command(args), "samples": samples}
@@ -201,7 +206,7 @@ def arguments(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--docs", action="store_true", default=os.environ.get("DOCS") == "1", help="write docs/, too")
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("SWEEP_ROUNDS", "1")), help="default: 1")
     parser.add_argument("--seconds", type=int, default=int(os.environ.get("SWEEP_SECONDS", "1")), help="default: 1")
-    parser.add_argument("--points", type=int, metavar="N", help="only the first N points of the plan: to try the program")
+    parser.add_argument("--points", type=int, metavar="N", help="only the plan's first N points: to try the program")
     parser.add_argument("--json", type=Path, default=ROOT / "build/sweep.json", help="default: build/sweep.json")
     parser.add_argument("--from", dest="source", type=Path, metavar="JSON", help="what was measured before")
     args = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""What the sweep measures: examples/demo.py, with sixteen routes each of the handler that computes and the one that blocks."""
+"""What the sweep measures: examples/demo.py, with sixteen routes each of its handlers /spin and /block."""
 
 import sys
 from pathlib import Path

@@ -11,16 +11,19 @@ import matplotlib
 matplotlib.use("agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import sweep_report  # noqa: E402
+from matplotlib.ticker import NullFormatter  # noqa: E402
 from PIL import Image  # noqa: E402
 
 HANDLERS = ("async", "sleep", "spin", "block", "pool")
+WORK = {"sync": "/r/n: next to nothing", "spin": "100 us of computing", "block": "1 ms of blocking"}
 RATE = ("per_second", "requests/s", 1)
 CPU = ("cpu_us", "CPU us a request", 1)
 P95 = ("p95_us", "p95, ms", 1000)
 Metric = Tuple[str, str, int]
 
-plt.rcParams.update({"figure.dpi": 100, "savefig.dpi": 100, "font.size": 8, "lines.markersize": 3, "axes.grid": True,
-                     "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False})
+plt.rcParams.update({"figure.dpi": 100, "savefig.dpi": 100, "font.size": 8, "lines.markersize": 3,
+                     "axes.grid": True, "axes.axisbelow": True, "grid.alpha": 0.3,
+                     "axes.spines.top": False, "axes.spines.right": False})
 
 
 def save(figure, path: Path) -> None:
@@ -31,13 +34,19 @@ def save(figure, path: Path) -> None:
     Image.open(drawn).convert("RGB").quantize(32, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
+def legend(figure, panel) -> None:
+    """One for all panels, below them."""
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+
+
 def lines(rows: List[dict], sweep: str, label: str, metrics: Tuple[Metric, Metric], path: Path) -> None:
     """A column of panels for each handler, a line for each load; values at equal distances."""
     rows = sweep_report.of(rows, sweep)
     handlers = [name for name in HANDLERS if any(row["handler"] == name for row in rows)]
     if not handlers:
         return
-    figure, panels = plt.subplots(2, len(handlers), figsize=(2.2 * len(handlers), 4), squeeze=False, layout="constrained")
+    size = (2.2 * len(handlers), 4)
+    figure, panels = plt.subplots(2, len(handlers), figsize=size, squeeze=False, layout="constrained")
     for column, handler in enumerate(handlers):
         for (name, text, unit), panel in zip(metrics, panels[:, column]):
             for load in sweep_report.LOADS:
@@ -48,7 +57,7 @@ def lines(rows: List[dict], sweep: str, label: str, metrics: Tuple[Metric, Metri
                 panel.set_ylabel(text)
         panels[0, column].set_title(f"/{handler}")
         panels[1, column].set_xlabel(label)
-    panels[0, 0].legend(frameon=False)
+    legend(figure, panels[0, 0])
     save(figure, path)
 
 
@@ -75,10 +84,12 @@ def modes(rows: List[dict], path: Path) -> None:
                 pick(rows, lambda r: (r["value"], r["handler"], r["load"]) == (value, handler, load), name, unit)
                 for handler in HANDLERS] for value in values})
             panel.set_yscale("log")
+            panel.yaxis.set_major_formatter("{x:,.0f}")
+            panel.yaxis.set_minor_formatter(NullFormatter())
             if column == 0:
                 panel.set_ylabel(text)
         panels[0, column].set_title(f"{load} -c 100")
-    panels[0, 0].legend(frameon=False)
+    legend(figure, panels[0, 0])
     save(figure, path)
 
 
@@ -92,7 +103,7 @@ def routes(rows: List[dict], path: Path) -> None:
         bars(panel, ["1 route", "16 routes"], {placement: [
             pick(fixed, lambda r: (r["value"], r["handler"]) == (f"{placement}, {count}", handler), "per_second")
             for count in (1, 16)] for placement in sweep_report.PLACEMENTS})
-        panel.set_title({"sync": "/r/n: next to nothing", "spin": "100 us of computing", "block": "1 ms of blocking"}[handler])
+        panel.set_title(WORK[handler])
     for panel, handler in zip(panels[3:], ("spin", "block")):
         for placement in sweep_report.PLACEMENTS[:2]:
             mine = [r for r in rising if (r["handler"], sweep_report.placement(r)) == (handler, placement)]
@@ -101,7 +112,7 @@ def routes(rows: List[dict], path: Path) -> None:
         panel.set_xlabel("shards")
         panel.set_title(f"one hot route: /{handler}")
     panels[0].set_ylabel("requests/s, wrk -c 100")
-    panels[0].legend(frameon=False, loc="lower center")
+    legend(figure, panels[0])
     save(figure, path)
 
 
@@ -113,7 +124,8 @@ def grid(rows: List[dict], path: Path) -> None:
     figure, panels = plt.subplots(len(counts), len(HANDLERS), figsize=(11, 5), layout="constrained")
     for line, connections in enumerate(counts):
         for column, handler in enumerate(HANDLERS):
-            shaded(panels[line, column], [r for r in rows if (r["connections"], r["handler"]) == (connections, handler)])
+            mine = [r for r in rows if (r["connections"], r["handler"]) == (connections, handler)]
+            shaded(panels[line, column], mine)
         panels[line, 0].set_ylabel(f"-c {connections}\nbatch")
     for column, handler in enumerate(HANDLERS):
         panels[0, column].set_title(f"/{handler}, requests/s")
@@ -125,7 +137,8 @@ def shaded(panel, rows: List[dict]) -> None:
     shards, batches = (sorted({int(r["value"].split(" x ")[i]) for r in rows}) for i in (0, 1))
     found = {r["value"]: r["per_second"] for r in rows}
     values = [[found.get(f"{s} x {b}", 0) for s in shards] for b in batches]
-    panel.pcolormesh(values, cmap="YlGn", vmin=0)
+    darkest = 1.8 * max(map(max, values))  # figures must stay readable
+    panel.pcolormesh(values, cmap="YlGn", vmin=0, vmax=darkest)
     panel.grid(False)
     for y, line in enumerate(values):
         for x, value in enumerate(line):

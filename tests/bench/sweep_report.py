@@ -8,8 +8,8 @@ from typing import Callable, Dict, Iterable, List, Optional, Tuple
 
 LOADS = ("ab", "ab -k", "wrk")
 METRICS = ("per_second", "p50_us", "p95_us", "cpu_us", "busiest")
-COLUMNS = ("sweep", "value", "path", "routes", "load", "connections", "flags", "samples", "per_second", "p50_us", "p95_us",
-           "failed", "cpu_us", "busiest")
+POINT = ("sweep", "value", "handler", "path", "routes", "load", "connections", "flags")
+COLUMNS = (*POINT, "samples", "per_second", "p50_us", "p95_us", "failed", "cpu_us", "busiest")
 Key = Tuple[str, str, str]  # sweep, value, handler
 
 # What is compared in "In short", at -c 100: text, these, those.
@@ -24,6 +24,10 @@ RATIOS: Tuple[Tuple[str, Key, Key], ...] = (
      ("routes", "bounded load, 1", "spin"), ("routes", "route hash alone, 1", "spin")),
     ("one hot route that does nothing, 8 shards: bounded load / route hash alone",
      ("routes", "bounded load, 1", "sync"), ("routes", "route hash alone, 1", "sync")),
+    ("sixteen routes that compute, 8 shards: round robin / route hash alone",
+     ("routes", "round robin, 16", "spin"), ("routes", "route hash alone, 16", "spin")),
+    ("sixteen routes that do nothing, 8 shards: round robin / route hash alone",
+     ("routes", "round robin, 16", "sync"), ("routes", "route hash alone, 16", "sync")),
     ("/async: 16 shards / 1", ("shards", "16", "async"), ("shards", "1", "async")),
     ("/sleep: 16 shards / 1", ("shards", "16", "sleep"), ("shards", "1", "sleep")),
     ("/spin: 16 shards / 1", ("shards", "16", "spin"), ("shards", "1", "spin")),
@@ -49,7 +53,7 @@ def rows(samples: List[dict]) -> List[dict]:
     every = {}
     for sample in samples:
         group = grouped[same_point(sample)]
-        row = {name: sample[name] for name in ("sweep", "value", "handler", "path", "routes", "load", "connections", "flags")}
+        row = {name: sample[name] for name in POINT}
         row.update({name: median(s[name] for s in group) for name in METRICS})
         row.update(samples=len(group), failed=sum(s["failed"] for s in group))
         every[(row["sweep"], row["value"], *same_point(sample))] = row
@@ -63,7 +67,8 @@ def number_in(value: str) -> int:
 
 def order(row: dict) -> tuple:
     """Shards and so on by their number, placements and modes as they come."""
-    return (row["sweep"], row["handler"], row["load"], row["routes"], row["connections"], number_in(row["value"]), row["value"])
+    value = row["value"]
+    return (row["sweep"], row["handler"], row["load"], row["routes"], row["connections"], number_in(value), value)
 
 
 # -- Markdown --
@@ -123,7 +128,8 @@ def routes(every: List[dict]) -> str:
 
 
 def spill(every: List[dict]) -> str:
-    return table(of(every, "spill"), lambda r: f"/{r['handler']}, {placement(r)}", lambda r: r["value"].rpartition(", ")[2])
+    return table(of(every, "spill"), lambda r: f"/{r['handler']}, {placement(r)}",
+                 lambda r: r["value"].rpartition(", ")[2])
 
 
 def grid(every: List[dict]) -> str:
@@ -143,7 +149,8 @@ def in_short(every: List[dict]) -> str:
         pairs = [(found.get((*these, load)), found.get((*those, load))) for load in LOADS]
         pairs = [(a, b) for a, b in pairs if a and b and a["per_second"] and b["per_second"]]
         if pairs:
-            body.append([text, *(ratio([a[name] / b[name] for a, b in pairs]) for name in ("per_second", "p95_us", "cpu_us"))])
+            names = ("per_second", "p95_us", "cpu_us")
+            body.append([text, *(ratio([a[name] / b[name] for a, b in pairs]) for name in names)])
     return lines_of(["", "requests/s, x", "p95, x", "CPU a request, x"], body)
 
 
@@ -158,7 +165,8 @@ def noise(samples: List[dict]) -> str:
         group = [s for s in samples if (s["handler"], s["load"], s["connections"]) == (handler, load, 100)
                  and not s["flags"] and not s["routes"]]
         if len(group) > 1:
-            body.append([f"/{handler}, {load}", str(len(group)), *(spread([s[name] for s in group]) for name in METRICS[:4:3])])
+            spreads = (spread([s[name] for s in group]) for name in ("per_second", "cpu_us"))
+            body.append([f"/{handler}, {load}", str(len(group)), *spreads])
     return lines_of(["defaults", "samples", "requests/s", "CPU a request, us"], body)
 
 
@@ -177,8 +185,8 @@ def about(result: dict) -> str:
         f" {result['seconds']} s in {result['took_s'] / 60:.0f} minutes.\n"
         f"{here['cpus']} CPUs ({here['cpu']}), {here['system']}, {python}, uvloop {versions.get('uvloop', '-')};"
         f" loads from the same machine.\n"
-        f"Load average {result['load_averages'][0]:.1f} before, {result['load_averages'][-1]:.1f} after; programs other than"
-        f" server and load used {median(others):.2f} CPUs (median; {max(others):.2f} at worst).\n"
+        f"Load average {result['load_averages'][0]:.1f} before, {result['load_averages'][-1]:.1f} after; programs other"
+        f" than server and load used {median(others):.2f} CPUs (median; {max(others):.2f} at worst).\n"
         f"Requests that failed: {sum(s['failed'] for s in samples)} of {sum(s['requests'] for s in samples):,}"
         f"{', in ' + str(len(bad)) + ' samples' if bad else ''}.\n"
     )

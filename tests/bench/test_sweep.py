@@ -15,8 +15,8 @@ def sample(point: sweep.Point, **more) -> dict:
 
 
 def result_of(samples) -> dict:
-    return {"samples": samples, "command": "make sweep", "date": "2026-01-01T00:00:00", "commit": "0" * 40, "seconds": 1,
-            "took_s": 60, "load_averages": [0.1, 0.2], "versions": {},
+    return {"samples": samples, "command": "make sweep", "date": "2026-01-01T00:00:00", "commit": "0" * 40,
+            "seconds": 1, "took_s": 60, "load_averages": [0.1, 0.2], "versions": {},
             "machine": {"cpus": 2, "cpu": "a CPU", "system": "a system"}}
 
 
@@ -32,7 +32,8 @@ def test_every_setting_meets_every_handler_and_load():
 
 
 def test_defaults_of_all_sweeps_are_one_point():
-    points = [p for p in sweep.plan([], True) if (p.handler, p.load, p.flags, p.connections) == ("async", "wrk", (), 100)]
+    points = [p for p in sweep.plan([], True)
+              if (p.handler, p.load, p.flags, p.connections) == ("async", "wrk", (), 100)]
     assert {p.sweep for p in points} == {"shards", "batch", "connections", "mode"}
     rows = sweep_report.rows([sample(p, per_second=float(n), failed=n) for n, p in enumerate(points)])
     assert [(row["per_second"], row["samples"], row["failed"]) for row in rows] == [(1.5, 4, 6)] * 4
