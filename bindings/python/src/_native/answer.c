@@ -5,6 +5,7 @@
 #include <turbo/error.h>
 #include <turbo/response.h>
 
+#include "background.h"
 #include "error.h"
 #include "response.h"
 #include "route.h"
@@ -112,7 +113,10 @@ static int sent(RequestObject *request, int rc) {
         turbopy_shard_answered(request->shard);
     else if (rc != TURBO_ESTATE)
         turbopy_raise(rc, NULL);
-    return rc == 0 || rc == TURBO_ESTATE ? 0 : -1;
+    if (rc != 0 && rc != TURBO_ESTATE)
+        return -1;
+    turbopy_request_over(request);
+    return 0;
 }
 
 static int set_body(RequestObject *request, turbo_response *resp, const body *content) {
@@ -260,7 +264,8 @@ static void fail_cancelled(RequestObject *request) {
     reply_status(request, 503, text, sizeof text - 1);
 }
 
-static void fail(RequestObject *request) {
+/* What becomes of an exception that no handler of the app's takes. */
+static void fail_default(RequestObject *request) {
     const turbopy_state *st = request->shard->st;
     if (PyErr_ExceptionMatches(st->CancelledError)) {
         fail_cancelled(request);
@@ -276,6 +281,49 @@ static void fail(RequestObject *request) {
     fail_logged(request);
 }
 
+/* The handler of the nearest class that has one, by MRO. @return a new reference; NULL: there is none. */
+static PyObject *exception_handler(const ShardObject *shard, PyObject *exception) {
+    PyObject *mro = Py_TYPE(exception)->tp_mro, *handler = NULL;
+    if (shard->exception_handlers == NULL)
+        return NULL;
+    for (Py_ssize_t i = 0; handler == NULL && i < PyTuple_GET_SIZE(mro); i++)
+        handler = PyDict_GetItemWithError(shard->exception_handlers, PyTuple_GET_ITEM(mro, i));
+    turbopy_unraisable(exception);
+    return Py_XNewRef(handler);
+}
+
+static void call_exception_handler(RequestObject *request, PyObject *handler, PyObject *exception) {
+    ShardObject *shard = request->shard;
+    if (turbopy_shard_is_here(shard))
+        turbopy_task_leave(shard); /* the task has ended; this is no part of it */
+    PyObject *args[] = {(PyObject *)request, exception};
+    PyObject *result = PyObject_Vectorcall(handler, args, 2, NULL);
+    turbopy_dispatch_anywhere(shard, TURBOPY_FOR_FAILED, (PyObject *)request, result);
+}
+
+/* The exception that is set is answered, by the app's handler for it if there is one. */
+static void fail(RequestObject *request) {
+    if (request->shard->exception_handlers == NULL) {
+        fail_default(request);
+        return;
+    }
+    PyObject *exception = PyErr_GetRaisedException();
+    PyObject *handler = exception_handler(request->shard, exception);
+    if (handler == NULL) {
+        PyErr_SetRaisedException(exception);
+        fail_default(request);
+        return;
+    }
+    call_exception_handler(request, handler, exception);
+    Py_DECREF(handler);
+    Py_DECREF(exception);
+}
+
+static void finish_failed(RequestObject *request, PyObject *result) {
+    if (result == NULL || answer(request, result) < 0)
+        fail_default(request);
+}
+
 static void finish_request(RequestObject *request, PyObject *result) {
     if (result == NULL || answer(request, result) < 0)
         fail(request);
@@ -283,9 +331,8 @@ static void finish_request(RequestObject *request, PyObject *result) {
 
 /* -- batches -- */
 
-/* Log once, answer all. The exception that is set is taken. */
-static void fail_batch(ShardObject *shard, PyObject *requests) {
-    PyObject *exception = PyErr_GetRaisedException();
+/* Log once, answer all. */
+static void fail_batch_default(ShardObject *shard, PyObject *requests, PyObject *exception) {
     int quiet = shard->ending && PyErr_GivenExceptionMatches(exception, shard->st->CancelledError);
     int http = PyErr_GivenExceptionMatches(exception, shard->st->HTTPError);
     if (!quiet && !http)
@@ -299,6 +346,17 @@ static void fail_batch(ShardObject *shard, PyObject *requests) {
         else
             reply_failed(request);
     }
+}
+
+/* The exception that is set is taken; an exception handler is called for each request. */
+static void fail_batch(ShardObject *shard, PyObject *requests) {
+    PyObject *exception = PyErr_GetRaisedException();
+    PyObject *handler = exception_handler(shard, exception);
+    if (handler == NULL)
+        fail_batch_default(shard, requests, exception);
+    for (Py_ssize_t i = 0; handler != NULL && i < PyList_GET_SIZE(requests); i++)
+        call_exception_handler((RequestObject *)PyList_GET_ITEM(requests, i), handler, exception);
+    Py_XDECREF(handler);
     Py_DECREF(exception);
 }
 
@@ -340,6 +398,8 @@ void turbopy_finish(ShardObject *shard, int what, PyObject *owner, PyObject *res
         finish_request((RequestObject *)owner, result);
     else if (what == TURBOPY_FOR_BATCH)
         finish_batch(shard, owner, result);
+    else if (what == TURBOPY_FOR_FAILED)
+        finish_failed((RequestObject *)owner, result);
     else
         turbopy_stream_end((RequestObject *)owner, result != NULL);
 }
@@ -349,7 +409,8 @@ static int is_awaitable(PyObject *result) {
     return methods != NULL && methods->am_await != NULL;
 }
 
-int turbopy_needs_loop(const ShardObject *shard, PyObject *result) {
+/* Whether only the shard's thread can deal with a result: it is awaitable, or an answer in parts. */
+static int needs_loop(const ShardObject *shard, PyObject *result) {
     return PyCoro_CheckExact(result) || is_awaitable(result) ||
            PyObject_TypeCheck(result, (PyTypeObject *)shard->st->stream_type);
 }
@@ -365,4 +426,34 @@ void turbopy_dispatch(ShardObject *shard, int what, PyObject *owner, PyObject *r
         turbopy_finish(shard, what, owner, result);
         Py_XDECREF(result);
     }
+}
+
+/* @return 0; -1 with an exception: the loop has ended. */
+static int dispatch_on_loop(ShardObject *shard, int what, PyObject *owner, PyObject *result) {
+    PyObject *loop = Py_XNewRef(shard->loop);
+    if (loop == NULL) {
+        turbopy_raise(TURBO_ECLOSED, "the shard has ended");
+        return -1;
+    }
+    PyObject *fn = PyObject_GetAttr((PyObject *)shard, shard->st->str__finish), *number = PyLong_FromLong(what);
+    PyObject *args[] = {loop, fn, number, owner, result}, *handle = NULL;
+    if (fn != NULL && number != NULL)
+        handle = PyObject_VectorcallMethod(shard->st->str_call_soon_threadsafe, args, 5, NULL);
+    Py_XDECREF(handle);
+    Py_XDECREF(number);
+    Py_XDECREF(fn);
+    Py_DECREF(loop);
+    return handle == NULL ? -1 : 0;
+}
+
+void turbopy_dispatch_anywhere(ShardObject *shard, int what, PyObject *owner, PyObject *result) {
+    if (turbopy_shard_is_here(shard)) {
+        turbopy_dispatch(shard, what, owner, result);
+        return;
+    }
+    if (result == NULL || !needs_loop(shard, result))
+        turbopy_finish(shard, what, owner, result);
+    else if (dispatch_on_loop(shard, what, owner, result) < 0)
+        turbopy_finish(shard, what, owner, NULL);
+    Py_XDECREF(result);
 }

@@ -9,7 +9,8 @@
 enum {
     TURBOPY_FOR_REQUEST, /* a RequestObject: its answer                             */
     TURBOPY_FOR_BATCH,   /* a list of RequestObjects: a sequence of as many answers */
-    TURBOPY_FOR_STREAM   /* a RequestObject: all parts of its answer were written   */
+    TURBOPY_FOR_STREAM,  /* a RequestObject: all parts of its answer were written   */
+    TURBOPY_FOR_FAILED   /* a RequestObject: its answer by an exception handler     */
 };
 
 /**
@@ -20,8 +21,8 @@ enum {
  */
 void turbopy_dispatch(ShardObject *shard, int what, PyObject *owner, PyObject *result);
 
-/** Whether only the shard's thread can deal with a result: it is awaitable, or an answer in parts. */
-int turbopy_needs_loop(const ShardObject *shard, PyObject *result);
+/** The same on any thread: a result that needs the loop is handed to it. */
+void turbopy_dispatch_anywhere(ShardObject *shard, int what, PyObject *owner, PyObject *result);
 
 /** As turbopy_dispatch() for a result that is no longer awaitable, on any thread unless it needs the loop. result is
  *  borrowed. */

@@ -50,22 +50,6 @@ static void on_batch(void *self, turbo_shard *shard, turbo_request *const *reqs,
     }
 }
 
-/* A coroutine, or an answer in parts, goes on on the shard's loop. */
-static int finish_on_loop(ShardObject *shard, PyObject *request, PyObject *result) {
-    PyObject *loop = Py_XNewRef(shard->loop);
-    if (loop == NULL) {
-        turbopy_raise(TURBO_ECLOSED, "the shard has ended");
-        return -1;
-    }
-    PyObject *fn = PyObject_GetAttr((PyObject *)shard, shard->st->str__finish);
-    PyObject *args[] = {loop, fn, request, result};
-    PyObject *handle = fn == NULL ? NULL : PyObject_VectorcallMethod(shard->st->str_call_soon_threadsafe, args, 4, NULL);
-    Py_XDECREF(handle);
-    Py_XDECREF(fn);
-    Py_DECREF(loop);
-    return handle == NULL ? -1 : 0;
-}
-
 void turbopy_executor_run_pooled(ShardObject *shard, turbo_request *req) {
     const turbopy_route *route = turbo_request_user(req);
     RequestObject *request = turbopy_request_new(shard->st, shard, req);
@@ -75,13 +59,7 @@ void turbopy_executor_run_pooled(ShardObject *shard, turbo_request *req) {
     }
     PyObject *args[] = {NULL, (PyObject *)request};
     PyObject *result = PyObject_Vectorcall(route->handler, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    if (result != NULL && turbopy_needs_loop(shard, result)) {
-        if (finish_on_loop(shard, (PyObject *)request, result) < 0)
-            turbopy_finish(shard, TURBOPY_FOR_REQUEST, (PyObject *)request, NULL);
-    } else {
-        turbopy_finish(shard, TURBOPY_FOR_REQUEST, (PyObject *)request, result);
-    }
-    Py_XDECREF(result);
+    turbopy_dispatch_anywhere(shard, TURBOPY_FOR_REQUEST, (PyObject *)request, result);
     Py_DECREF(request);
 }
 
@@ -129,6 +107,7 @@ static void cancel_task(RequestObject *request) {
     if (request->task == NULL || request->in_batch) /* others still wait for the batch */
         return;
     PyObject *task = Py_NewRef(request->task);
+    request->told = 1;
     PyObject *done = PyObject_CallMethodNoArgs(task, request->shard->st->str_cancel);
     turbopy_unraisable(task);
     Py_XDECREF(done);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <structmember.h>
 
+#include "background.h"
 #include "error.h"
 #include "fields.h"
 #include "shard.h"
@@ -49,6 +50,7 @@ static void request_dealloc(RequestObject *self) {
     Py_XDECREF(self->task);
     Py_XDECREF(self->writable);
     Py_XDECREF(self->lent);
+    Py_XDECREF(self->background);
     turbo_request_release(self->req);
     Py_XDECREF(self->shard);
     if (TURBOPY_RECYCLE && st->spare_count < TURBOPY_SPARE_MAX)
@@ -264,6 +266,9 @@ static PyObject *request_repr(RequestObject *self) {
 static PyMethodDef request_methods[] = {
     {"json", (PyCFunction)request_json, METH_NOARGS,
      "json($self, /)\n--\n\nThe body, parsed as JSON. Malformed JSON raises turbo.HTTPError, which is answered 400."},
+    {"background", (PyCFunction)(void (*)(void))turbopy_background_add, METH_VARARGS | METH_KEYWORDS,
+     "background($self, fn, /, *args, **kwargs)\n--\n\nCall fn on the shard's loop once the answer was handed over. fn may be a\n"
+     "coroutine function. RuntimeError when the answer was handed over already."},
     {"_write", (PyCFunction)turbopy_stream_write, METH_O, NULL},
     {"_writable", (PyCFunction)turbopy_stream_writable, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

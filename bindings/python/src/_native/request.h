@@ -22,8 +22,11 @@ typedef struct RequestObject {
     PyObject *lent;     /* what owns the answer body that the library still reads  */
 
     PyObject *weakrefs;
+    PyObject *background; /* what request.background() was given, until the answer is handed over; else NULL */
     char in_batch; /* its task answers other requests too */
     char watched;
+    char told; /* its task was cancelled, by us */
+    char over; /* the answer was handed over, whole */
 } RequestObject;
 
 extern PyType_Spec turbopy_request_spec;

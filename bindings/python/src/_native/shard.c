@@ -43,6 +43,8 @@ static int shard_traverse(ShardObject *self, visitproc visit, void *arg) {
     Py_VISIT(self->late_fn);
     Py_VISIT(self->on_timer_fn);
     Py_VISIT(self->on_closed);
+    Py_VISIT(self->new_background);
+    Py_VISIT(self->exception_handlers);
     Py_VISIT(self->timer);
     Py_VISIT(self->carrier);
     return 0;
@@ -58,6 +60,8 @@ static void forget_loop(ShardObject *self) {
     Py_CLEAR(self->late_fn);
     Py_CLEAR(self->on_timer_fn);
     Py_CLEAR(self->on_closed);
+    Py_CLEAR(self->new_background);
+    Py_CLEAR(self->exception_handlers);
 }
 
 static int shard_clear(ShardObject *self) {
@@ -219,13 +223,10 @@ static int set_task_mode(ShardObject *self, const char *tasks) {
 }
 
 static PyObject *shard_attach(ShardObject *self, PyObject *args) {
-    PyObject *loop, *on_closed;
+    PyObject *loop, *on_closed, *new_background, *handlers;
     const char *tasks;
-    if (!PyArg_ParseTuple(args, "OOs:attach", &loop, &on_closed, &tasks))
+    if (!PyArg_ParseTuple(args, "OOsOO!:attach", &loop, &on_closed, &tasks, &new_background, &PyDict_Type, &handlers))
         return NULL;
-    int fd = turbo_shard_fd(self->shard);
-    if (fd < 0)
-        return turbopy_raise(fd, NULL);
     if (self->loop != NULL || self->closed)
         return turbopy_raise(TURBO_ESTATE, "the shard has, or had, a loop");
     if (set_task_mode(self, tasks) < 0 || keep_methods(self, loop) < 0) {
@@ -235,7 +236,15 @@ static PyObject *shard_attach(ShardObject *self, PyObject *args) {
     self->thread = PyThread_get_thread_ident();
     self->loop = Py_NewRef(loop);
     self->on_closed = Py_NewRef(on_closed);
-    return PyLong_FromLong(fd);
+    self->new_background = Py_NewRef(new_background);
+    self->exception_handlers = PyDict_GET_SIZE(handlers) == 0 ? NULL : Py_NewRef(handlers);
+    Py_RETURN_NONE;
+}
+
+static PyObject *shard_drive(ShardObject *self, PyObject *unused) {
+    (void)unused;
+    int fd = turbo_shard_fd(self->shard);
+    return fd < 0 ? turbopy_raise(fd, NULL) : PyLong_FromLong(fd);
 }
 
 static PyObject *shard_detach(ShardObject *self, PyObject *unused) {
@@ -254,8 +263,10 @@ static PyObject *shard_forget(ShardObject *self, PyObject *unused) {
 void turbopy_shard_cancel_tasks(ShardObject *self) {
     PyObject *requests = turbopy_watch_list(&self->watch);
     for (Py_ssize_t i = 0; requests != NULL && i < PyList_GET_SIZE(requests); i++) {
-        PyObject *task = Py_XNewRef(((RequestObject *)PyList_GET_ITEM(requests, i))->task);
+        RequestObject *request = (RequestObject *)PyList_GET_ITEM(requests, i);
+        PyObject *task = request->told ? NULL : Py_XNewRef(request->task); /* once: it may await while it cleans up */
         PyObject *done = task == NULL ? NULL : PyObject_CallMethodNoArgs(task, self->st->str_cancel);
+        request->told = 1;
         turbopy_unraisable(task);
         Py_XDECREF(done);
         Py_XDECREF(task);
@@ -264,10 +275,19 @@ void turbopy_shard_cancel_tasks(ShardObject *self) {
     Py_XDECREF(requests);
 }
 
-static PyObject *shard_cancel_tasks(ShardObject *self, PyObject *unused) {
+/* Tasks of requests that go on; a batch's is there once for each of its requests. */
+static PyObject *shard_tasks(ShardObject *self, PyObject *unused) {
+    PyObject *requests = turbopy_watch_list(&self->watch), *tasks = PySet_New(NULL);
     (void)unused;
-    turbopy_shard_cancel_tasks(self);
-    Py_RETURN_NONE;
+    for (Py_ssize_t i = 0; requests != NULL && tasks != NULL && i < PyList_GET_SIZE(requests); i++) {
+        PyObject *task = ((RequestObject *)PyList_GET_ITEM(requests, i))->task;
+        if (task != NULL && PySet_Add(tasks, task) < 0)
+            Py_CLEAR(tasks);
+    }
+    if (requests == NULL)
+        Py_CLEAR(tasks);
+    Py_XDECREF(requests);
+    return tasks;
 }
 
 /* -- the pool -- */
@@ -289,9 +309,10 @@ static PyObject *shard_run_pool(ShardObject *self, PyObject *unused) {
 
 static PyObject *shard_finish(ShardObject *self, PyObject *args) {
     PyObject *request, *result;
-    if (!PyArg_ParseTuple(args, "O!O:_finish", self->st->request_type, &request, &result))
+    int what; /* TURBOPY_FOR_REQUEST or TURBOPY_FOR_FAILED */
+    if (!PyArg_ParseTuple(args, "iO!O:_finish", &what, self->st->request_type, &request, &result))
         return NULL;
-    turbopy_dispatch(self, TURBOPY_FOR_REQUEST, request, Py_NewRef(result));
+    turbopy_dispatch(self, what, request, Py_NewRef(result));
     Py_RETURN_NONE;
 }
 
@@ -319,13 +340,14 @@ static PyObject *shard_repr(ShardObject *self) {
 static PyMethodDef shard_methods[] = {
     {"stats", (PyCFunction)shard_stats, METH_NOARGS, "stats($self, /)\n--\n\nThe shard's counters: a dict. Any thread."},
     {"attach", (PyCFunction)shard_attach, METH_VARARGS,
-     "attach($self, loop, on_closed, tasks, /)\n--\n\nUse a loop, on its thread; returns the descriptor to watch with poll()."},
+     "attach($self, loop, on_closed, tasks, new_background, exception_handlers, /)\n--\n\nUse a loop, on its thread."},
+    {"drive", (PyCFunction)shard_drive, METH_NOARGS,
+     "drive($self, /)\n--\n\nThe descriptor to watch with poll(), once the server has started."},
     {"detach", (PyCFunction)shard_detach, METH_NOARGS, "detach($self, /)\n--\n\nForget the loop."},
     {"forget", (PyCFunction)shard_forget, METH_NOARGS,
      "forget($self, /)\n--\n\nLet go of what requests wait for; after the server has stopped."},
     {"poll", (PyCFunction)shard_poll, METH_NOARGS, "poll($self, /)\n--\n\nDo what is due. Callback of the loop."},
-    {"cancel_tasks", (PyCFunction)shard_cancel_tasks, METH_NOARGS,
-     "cancel_tasks($self, /)\n--\n\nCancel the tasks of all requests."},
+    {"tasks", (PyCFunction)shard_tasks, METH_NOARGS, "tasks($self, /)\n--\n\nA set of the tasks of all requests."},
     {"run_pool", (PyCFunction)shard_run_pool, METH_NOARGS,
      "run_pool($self, /)\n--\n\nRun handlers of routes with threads=; one of the pool's threads, until the shard ends."},
     {"_finish", (PyCFunction)shard_finish, METH_VARARGS, NULL},

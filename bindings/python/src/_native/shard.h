@@ -31,6 +31,8 @@ typedef struct ShardObject {
     PyObject *call_soon, *call_later;          /* the loop's bound methods             */
     PyObject *poll_fn, *late_fn, *on_timer_fn; /* ours                                 */
     PyObject *on_closed;                       /* called once when the shard has ended */
+    PyObject *new_background;                  /* makes what collects a request's background calls */
+    PyObject *exception_handlers;              /* dict of class to handler; NULL: the app has none */
     PyObject *timer;                           /* a handle of the loop; NULL: none     */
     double timer_at;                           /* by the loop's clock                  */
 
@@ -64,7 +66,7 @@ int turbopy_shard_is_here(const ShardObject *self);
  */
 void turbopy_shard_answered(ShardObject *self);
 
-/** Cancel every task of the shard's requests. */
+/** Cancel every task of the shard's requests that was not told before. */
 void turbopy_shard_cancel_tasks(ShardObject *self);
 
 #endif

@@ -6,6 +6,7 @@
 #include <turbo/response.h>
 
 #include "answer.h"
+#include "background.h"
 #include "error.h"
 #include "route.h"
 #include "shard.h"
@@ -74,6 +75,7 @@ void turbopy_stream_end(RequestObject *request, int ok) {
     if (ok) {
         (void)turbo_request_respond_end(request->req); /* TURBO_ESTATE: the server gave it up */
         turbopy_shard_answered(request->shard);
+        turbopy_request_over(request);
         return;
     }
     if (turbo_request_cancelled(request->req) || request->shard->ending)
@@ -81,6 +83,7 @@ void turbopy_stream_end(RequestObject *request, int ok) {
     else
         report(request);
     cut_off(request);
+    turbopy_request_over(request);
 }
 
 PyObject *turbopy_stream_write(RequestObject *request, PyObject *part) {

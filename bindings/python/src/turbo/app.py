@@ -3,18 +3,22 @@
 import atexit
 import weakref
 from types import TracebackType
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, TypeVar
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, TypeVar, Union, overload
 
 from ._native import Server, Shard
 from .config import Config, LoopChoice
-from .errors import logger
+from .errors import check_exception_class, keep_context, logger
 from .executor import Executor
+from .lifecycle import Lifecycle, check_hook
+from .middleware import Middleware, check_middleware
 from .routes import Handler, Route, make_route
 from .signals import StopSignals
+from .slow import Watch
 
 __all__ = ["App"]
 
 H = TypeVar("H", bound=Handler)
+F = TypeVar("F", bound=Callable[..., Any])
 
 _running: "weakref.WeakSet[App]" = weakref.WeakSet()
 
@@ -56,6 +60,9 @@ class App:
 
     def __init__(self) -> None:
         self._routes: List[Route] = []
+        self._middleware: List[Middleware] = []
+        self._exception_handlers: Dict[type, Handler] = {}
+        self._lifecycle = Lifecycle()
         self._stats_paths: Optional[Tuple[Optional[str], Optional[str]]] = None
         self._server: Optional[Server] = None
         self._executor: Optional[Executor] = None
@@ -106,6 +113,74 @@ class App:
         """Serve the counters: JSON at one path, Prometheus text at the other; None for neither."""
         self._stats_paths = (json, metrics)
 
+    # -- around handlers --
+
+    def middleware(self, fn: F) -> F:
+        """Have fn(request, call_next) called instead of every handler, but for batches; the first registered is outermost.
+
+        call_next(request) is the next middleware, or the handler, and gives what that returned: not an answer yet. A
+        coroutine function awaits it, whatever the handler is. A plain function gets an awaitable from a coroutine
+        function, and may return that.
+        """
+        check_middleware(fn)
+        self._middleware.append(fn)
+        return fn
+
+    def exception_handler(self, kind: Type[Exception]) -> Callable[[F], F]:
+        """Have fn(request, exception) answer for handlers that raise a `kind`, which may be turbo.HTTPError.
+
+        The nearest class of an exception that has a handler counts. fn may be a coroutine function. What it raises is
+        answered as usual, 500 and logged, but by no exception handler; so raising the exception again means the default.
+        """
+
+        def register(fn: F) -> F:
+            if not callable(fn):
+                raise TypeError(f"an exception handler is not callable: {fn!r}")
+            self._exception_handlers[kind] = fn
+            return fn
+
+        check_exception_class(kind)
+        return register
+
+    # -- start and stop --
+
+    @overload
+    def on_start(self, fn: F) -> F: ...
+
+    @overload
+    def on_start(self, *, per: str = "shard") -> Callable[[F], F]: ...
+
+    def on_start(self, fn: Optional[F] = None, *, per: str = "shard") -> Union[F, Callable[[F], F]]:
+        """Have fn(shard) called on every shard's thread, with its loop running, before it takes a request; or awaited.
+
+        per="process": fn() is called once, on shard 0's thread and loop, before all those. What it raises, start() and
+        run() raise, with nothing left behind. Several are called in order.
+        """
+        return self._hook(self._lifecycle.add_start, fn, per)
+
+    @overload
+    def on_stop(self, fn: F) -> F: ...
+
+    @overload
+    def on_stop(self, *, per: str = "shard") -> Callable[[F], F]: ...
+
+    def on_stop(self, fn: Optional[F] = None, *, per: str = "shard") -> Union[F, Callable[[F], F]]:
+        """Have fn(shard) called on every shard's thread, with its loop running, after its last answer; or awaited.
+
+        per="process": fn() is called once, on shard 0's thread and loop, after all those. What it raises is logged.
+        Several are called in reverse order. It is called only where all of on_start have returned.
+        """
+        return self._hook(self._lifecycle.add_stop, fn, per)
+
+    def _hook(self, add: Callable[[str, F], None], fn: Optional[F], per: str) -> Union[F, Callable[[F], F]]:
+        def register(fn: F) -> F:
+            check_hook(fn, per)
+            add(per, fn)
+            return fn
+
+        check_hook(register, per)
+        return register if fn is None else register(fn)
+
     # -- life --
 
     def start(
@@ -118,6 +193,8 @@ class App:
         loop: LoopChoice = "auto",
         task: str = "turbo",
         mode: str = "sharded",
+        debug: bool = False,
+        slow_ms: Optional[int] = None,
         **settings: Any,
     ) -> "App":
         """Serve in threads of its own, until stop(). Returns self, which is a context manager that stops.
@@ -125,13 +202,15 @@ class App:
         port 0 picks a free one, see `port`. `unix` is the path of a socket to use instead, `fd` a listening socket, which is
         taken over. `loop` is "auto" (uvloop where it is installed), "uvloop", "asyncio", or a function that makes a
         loop. `task` is "turbo", or "stock" for asyncio's own tasks. `mode` is "sharded", or "single": one loop runs all
-        coroutines, and the shards (140) only post them there, each waiting for its own. `settings` are those of turbo.settings(); where one is
-        not given, the environment counts (TURBO_BATCH_MAX=64), then the default.
+        coroutines, and the shards (140) only post them there, each waiting for its own. `slow_ms` has handlers logged that
+        hold up their shard for longer; 0 does not, and is the default, or 100 with `debug`, which turns on the debug mode
+        of the loops, too. `settings` are those of turbo.settings(); where one is not given, the environment counts
+        (TURBO_BATCH_MAX=64), then the default.
 
         Raises ValueError and TypeError that name a bad setting, OSError when the address cannot be used, RuntimeError
-        when the app runs already.
+        when the app runs already, and what on_start raised.
         """
-        self._start(Config(host, port, unix, fd, loop, task, mode, settings), _nothing)
+        self._start(Config(host, port, unix, fd, loop, task, mode, debug, slow_ms, settings), _nothing)
         return self
 
     def run(self, host: str = "127.0.0.1", port: int = 8000, **settings: Any) -> None:
@@ -196,23 +275,25 @@ class App:
 
     # -- inside --
 
-    def _make_server(self, config: Config) -> Server:
+    def _make_server(self, config: Config, watch: Optional[Watch]) -> Server:
         server = Server(config.settings, config.defaults())
         for route in self._routes:
-            route.register(server)
+            route.register(server, self._middleware, watch)
         if self._stats_paths is not None:
             server.route_stats(*self._stats_paths)
-        for address in config.addresses():
-            server.listen(address)
-        if config.fd is not None:
-            server.listen_fd(config.fd)
         return server
+
+    def _make_exception_handlers(self, watch: Optional[Watch]) -> Dict[type, Handler]:
+        handlers = {kind: keep_context(fn) for kind, fn in self._exception_handlers.items()}
+        return handlers if watch is None else {kind: watch.wrap(fn) for kind, fn in handlers.items()}
 
     def _start(self, config: Config, on_end: Callable[[], None]) -> None:
         if self._executor is not None:
             raise RuntimeError("the app runs already")
-        server = self._make_server(config)
-        executor = Executor(server, config, on_end)
+        watch = Watch(config.slow_ms) if config.slow_ms else None
+        server = self._make_server(config, watch)
+        handlers = self._make_exception_handlers(watch)
+        executor = Executor(server, config, self._lifecycle, handlers, watch, on_end)
         executor.start()
         self._server, self._executor, self._config = server, executor, config
         _running.add(self)
@@ -235,7 +316,7 @@ class App:
         return f"turbo listens on {where} ({count} shard{'s' if count > 1 else ''}, {loop})"
 
 
-_NAMED = ("unix", "fd", "loop", "task", "mode")
+_NAMED = ("unix", "fd", "loop", "task", "mode", "debug", "slow_ms")
 
 
 def _url_host(host: str) -> str:

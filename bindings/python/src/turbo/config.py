@@ -14,6 +14,8 @@ LOOPS = ("auto", "uvloop", "asyncio")
 TASKS = ("turbo", "stock")
 MODES = ("sharded", "single")
 SINGLE_WORKERS = 140  # what the old design ran with
+SLOW_MS = 100  # with debug=True
+SLOW_MS_MAX = 60000
 
 
 def gil_enabled() -> bool:
@@ -38,6 +40,8 @@ class Config:
     loop: LoopChoice = "auto"
     task: str = "turbo"
     mode: str = "sharded"
+    debug: bool = False
+    slow_ms: Optional[int] = None
     settings: Dict[str, SettingValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -51,6 +55,18 @@ class Config:
             _choice("loop", self.loop, LOOPS)
         _choice("task", self.task, TASKS)
         _choice("mode", self.mode, MODES)
+        if not isinstance(self.debug, bool):
+            raise TypeError(f"debug: {self.debug!r} is {type(self.debug).__name__}, expected bool")
+        self.slow_ms = self._checked_slow_ms()
+
+    def _checked_slow_ms(self) -> int:
+        if self.slow_ms is None:
+            return SLOW_MS if self.debug else 0
+        if isinstance(self.slow_ms, bool) or not isinstance(self.slow_ms, int):
+            raise TypeError(f"slow_ms: {self.slow_ms!r} is {type(self.slow_ms).__name__}, expected int")
+        if not 0 <= self.slow_ms <= SLOW_MS_MAX:
+            raise ValueError(f"slow_ms: {self.slow_ms} is out of range, allowed are 0 to {SLOW_MS_MAX}")
+        return self.slow_ms
 
     def defaults(self) -> Dict[str, SettingValue]:
         """What Python changes of the table's defaults.

@@ -1,7 +1,8 @@
 """Exceptions that are answers, and the log of those that are not."""
 
+import inspect
 import logging
-from typing import List, Optional, Union
+from typing import Any, Callable, List, Optional, Union
 
 from ._native import Request, Response
 from ._types import Body, Headers
@@ -32,6 +33,37 @@ class HTTPError(Exception):
 def bad_json(cause: BaseException) -> HTTPError:
     """What request.json() raises when the body is no JSON."""
     return HTTPError(400, f"malformed JSON: {cause}\n")
+
+
+def check_exception_class(kind: Any) -> None:
+    """TypeError for what an exception handler cannot be for."""
+    if not isinstance(kind, type) or not issubclass(kind, Exception):
+        raise TypeError(f"an exception handler is for a class of exceptions below Exception, not {kind!r}")
+
+
+def keep_context(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """An exception handler whose own exceptions say which one they came from."""
+
+    def add(error: BaseException, context: BaseException) -> None:
+        if error is not context and error.__context__ is None:
+            error.__context__ = context
+
+    async def wait(result: Any, exception: BaseException) -> Any:
+        try:
+            return await result
+        except BaseException as error:
+            add(error, exception)
+            raise
+
+    def handle(request: Request, exception: BaseException) -> Any:
+        try:
+            result = handler(request, exception)
+        except BaseException as error:
+            add(error, exception)
+            raise
+        return wait(result, exception) if inspect.isawaitable(result) else result
+
+    return handle
 
 
 def _name(owner: Union[Request, List[Request]]) -> str:

@@ -2,13 +2,15 @@
 
 import sys
 import threading
-from typing import Callable, List, Optional
+from typing import Callable, Dict, List, Optional
 
 from ._native import Server, Shard
 from .config import Config, gil_enabled
 from .errors import logger
+from .lifecycle import Hook, Lifecycle, Stage
 from .single import SharedLoop, WorkerThread
-from .threads import PoolThread, ShardThread, forward_logs
+from .slow import Watch
+from .threads import Drain, LoopThread, PoolThread, ShardThread, forward_logs
 
 SWITCH_INTERVAL = 0.0005  # seconds; at Python's 5 ms a CPU-bound handler on one shard stalls the others
 GRACE = 0.1  # seconds after the end of a drain, by when the library has given up what is not answered
@@ -17,28 +19,38 @@ GRACE = 0.1  # seconds after the end of a drain, by when the library has given u
 class Executor:
     """All shards of one server."""
 
-    def __init__(self, server: Server, config: Config, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        config: Config,
+        lifecycle: Lifecycle,
+        handlers: Dict[type, Hook],
+        watch: Optional[Watch],
+        on_end: Callable[[], None],
+    ) -> None:
         self._server = server
         self._config = config
+        self._lifecycle = lifecycle
+        self._handlers = handlers
+        self._watch = watch
         self._on_end = on_end
+        self._drain = Drain(server.drain_timeout_ms / 1000)
         self._lock = threading.Lock()
-        self._running = 0
+        self._running = len(server.shards)
         self._threads: List[ShardThread] = []
         self._pool: List[PoolThread] = []
         self._shared: Optional[SharedLoop] = None
         self._switch_interval: Optional[float] = None
 
     def start(self) -> None:
-        """Make the loops, start the server, connect the two. What goes wrong is raised, with nothing left behind."""
-        self._running = len(self._server.shards)
+        """Make the loops, run on_start, listen, start the server, connect all. What goes wrong is raised, with nothing left
+        behind: nothing listens before on_start has returned."""
         try:
-            if self._config.mode == "single":
-                self._shared = self._start_shared()
-            self._threads = [self._make_thread(shard) for shard in self._server.shards]
-            for thread in self._threads:
-                thread.start()
-            for thread in self._threads:
-                thread.wait_ready()
+            self._start_threads()
+            for address in self._config.addresses():
+                self._server.listen(address)
+            if self._config.fd is not None:
+                self._server.listen_fd(self._config.fd)
             self._server.start()
         except BaseException:
             self._give_up()
@@ -47,20 +59,26 @@ class Executor:
         self._pool = [PoolThread(shard, i) for shard in self._server.shards for i in range(shard.pool_threads)]
         for worker in self._pool:
             worker.start()
+        if self._watch is not None:
+            self._watch.start()
         for thread in self._threads:
-            thread.attach_soon(self._server if thread.shard.index == 0 else None)
+            thread.drive_soon(self._server if thread.shard.index == 0 else None)
 
     def stop(self) -> None:
         """Begin to stop. Any thread; does not wait."""
+        self._drain.begin()
         self._server.stop()
         if self._shared is not None:
-            self._shared.cancel_soon(self._server.drain_timeout_ms / 1000 + GRACE)
+            self._shared.cancel_soon(self._server.drain_timeout_ms / 1000 + GRACE, self._threads)
 
     def abort(self) -> None:
-        """Do not wait for answers any longer. Any thread; does not wait."""
+        """Do not wait for answers and background calls any longer. Any thread; does not wait."""
+        self._drain.abort()
         self._server.abort()
         if self._shared is not None:
-            self._shared.cancel_soon(GRACE)
+            self._shared.cancel_soon(GRACE, self._threads)
+        for thread in self._threads:
+            thread.abort_soon()
 
     def is_own_thread(self) -> bool:
         """Whether the caller is one of our threads, which cannot wait for itself."""
@@ -82,32 +100,57 @@ class Executor:
         loop = (self._shared or self._threads[0]).loop
         return type(loop).__module__.split(".")[0]
 
-    def _start_shared(self) -> SharedLoop:
-        shared = SharedLoop(self._config)
-        shared.start()
-        shared.wait_ready()
-        return shared
+    # -- inside --
 
-    def _make_thread(self, shard: Shard) -> ShardThread:
+    def _start_threads(self) -> None:
+        """Every loop is there, and on_start has returned: the process's first, then those of all shards at once."""
+        process = self._lifecycle.stage("process", "the process")
+        if self._config.mode == "single":
+            self._shared = SharedLoop("turbo-loop", self._config, [process])
+            self._shared.start()
+            self._shared.wait_ready()
+        for shard in self._server.shards:
+            thread = self._make_thread(shard, process)
+            self._threads.append(thread)
+            thread.start()
+            if shard.index == 0 and not process.is_empty():
+                process.begun.wait()
+                if thread.error is not None:
+                    break
+        for thread in self._threads:
+            thread.wait_ready()
+
+    def _make_thread(self, shard: Shard, process: Stage) -> ShardThread:
+        stages = [self._lifecycle.stage("shard", f"shard {shard.index}", shard)]
+        rest = (self._handlers, self._drain, self._thread_ended)
         if self._shared is not None:
-            return WorkerThread(shard, self._config, self._thread_ended, self._shared)
-        return ShardThread(shard, self._config, self._thread_ended)
+            return WorkerThread(self._shared, shard, self._config, stages, *rest)
+        if shard.index > 0 or process.is_empty():
+            return ShardThread(shard, self._config, stages, *rest)
+        thread = ShardThread(shard, self._config, [process, *stages], *rest)
+        thread.others = self._threads
+        return thread
 
     def _thread_ended(self) -> None:
         with self._lock:
             self._running -= 1
             last = self._running == 0
+        if last and self._shared is not None:
+            self._shared.end_soon()
         if last:
             self._on_end()
 
     def _join_threads(self) -> None:
-        for thread in self._threads:
+        threads: List[LoopThread] = list(self._threads)
+        for thread in threads:
             thread.join()
         for worker in self._pool:
             worker.join()
         if self._shared is not None:
             self._shared.end_soon()
             self._shared.join()
+        if self._watch is not None:
+            self._watch.stop()
 
     def _give_up(self) -> None:
         for thread in self._threads:

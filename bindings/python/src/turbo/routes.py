@@ -1,10 +1,11 @@
 """Routes as they are collected by the decorators, until a server is made of them."""
 
-import inspect
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from ._native import Server
+from .middleware import Middleware, compose, is_coroutine_function
+from .slow import Watch
 
 Handler = Callable[..., Any]
 
@@ -20,23 +21,27 @@ class Route:
     content_type: Optional[str] = None
     options: Dict[str, Any] = field(default_factory=dict)
 
-    def register(self, server: Server) -> None:
+    @property
+    def pooled(self) -> bool:
+        """Whether the handler runs on threads of its shard's pool."""
+        return "threads" in self.options
+
+    def register(self, server: Server, around: List[Middleware], watch: Optional[Watch]) -> None:
         """Hand the route to a server. ValueError or TypeError name the option that is wrong."""
+        handler, is_async = compose(self.handler, [] if self.batch else around)
+        if self.pooled:
+            self._check_pooled(around)
+        elif watch is not None:
+            handler, is_async = watch.wrap(handler), False
         server.route(
-            self.method,
-            self.pattern,
-            self.handler,
-            is_coroutine_function(self.handler),
-            self.batch,
-            "threads" in self.options,
-            self.content_type,
-            self.options,
+            self.method, self.pattern, handler, is_async, self.batch, self.pooled, self.content_type, self.options
         )
 
-
-def is_coroutine_function(handler: Handler) -> bool:
-    """Whether calling the handler runs nothing of it, but makes a coroutine."""
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))
+    def _check_pooled(self, around: List[Middleware]) -> None:
+        for middleware in around:
+            if is_coroutine_function(middleware):
+                raise ValueError(f"threads: {self.pattern} cannot have {middleware!r} around it, a coroutine function: it "
+                                 "would run the handler on the shard's loop")
 
 
 def _milliseconds(options: Dict[str, Any]) -> None:

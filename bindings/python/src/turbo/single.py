@@ -10,16 +10,16 @@ A worker that waits sees nothing else: a client that goes does not cancel the ha
 import asyncio
 import concurrent.futures
 import heapq
+import inspect
 import os
 import select
 import threading
 import time
 from collections import deque
-from typing import Any, Callable, Coroutine, Deque, Dict, List, Optional, Tuple
+from typing import Any, Callable, Coroutine, Deque, Dict, List, Optional, Sequence, Set, Tuple
 
-from ._native import Shard
-from .config import Config
-from .threads import LoopThread, ShardThread, cancel_all
+from .lifecycle import Hook, awaited
+from .threads import LoopThread, ShardThread
 
 Callback = Callable[..., Any]
 
@@ -92,6 +92,7 @@ class WorkerLoop:
     def __init__(self, shared: Optional[asyncio.AbstractEventLoop]) -> None:
         assert shared is not None
         self.shared = shared
+        self.posted: Optional[Coroutine[Any, Any, Any]] = None  # the last one that it waited for, or waits for
         self._ready: Deque[Tuple[Callback, Tuple[Any, ...]]] = deque()
         self._timers: List[Timer] = []
         self._readers: Dict[int, Tuple[Callback, Tuple[Any, ...]]] = {}
@@ -107,7 +108,12 @@ class WorkerLoop:
 
     def run_posted(self, coro: Coroutine[Any, Any, Any]) -> Any:
         """Run a handler's coroutine on the shared loop and wait for it."""
+        self.posted = coro
         return Posted(self, coro).result()
+
+    def run_shared(self, coro: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine on the shared loop and wait for it; one that the end of a drain does not cancel."""
+        Posted(self, coro).result()
 
     def create_task(self, coro: Coroutine[Any, Any, Any]) -> Posted:
         """Run a coroutine on the shared loop and do not wait: the parts of a streamed answer."""
@@ -203,23 +209,29 @@ class WorkerLoop:
 class SharedLoop(LoopThread):
     """The thread of the one loop that runs every coroutine."""
 
-    def __init__(self, config: Config) -> None:
-        super().__init__("turbo-loop", config)
-
-    def cancel_soon(self, delay: float) -> None:
-        """Cancel all tasks in so many seconds: workers wait for them, and do not see that the drain has ended. Any thread."""
+    def cancel_soon(self, delay: float, workers: Sequence[LoopThread]) -> None:
+        """Cancel handlers in so many seconds: workers wait for them, and do not see that the drain has ended. Any thread."""
         assert self.loop is not None
         try:
-            self.loop.call_soon_threadsafe(self.loop.call_later, delay, cancel_all, self.loop)
+            self.loop.call_soon_threadsafe(self.loop.call_later, delay, self._cancel_posted, workers)
         except RuntimeError:
             pass  # it is closed: nothing is left to cancel
+
+    def _cancel_posted(self, workers: Sequence[LoopThread]) -> None:
+        posted = {id(worker.loop.posted) for worker in workers if isinstance(worker.loop, WorkerLoop)}
+        tasks: Set["asyncio.Task[object]"] = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            if id(task.get_coro()) in posted:
+                task.cancel()
 
 
 class WorkerThread(ShardThread):
     """A shard's thread that runs no coroutines itself."""
 
-    def __init__(self, shard: Shard, config: Config, on_end: Callable[[], None], shared: SharedLoop) -> None:
-        super().__init__(shard, config, on_end)
+    loop: Any
+
+    def __init__(self, shared: SharedLoop, *args: Any) -> None:
+        super().__init__(*args)
         self._shared = shared
 
     def _make_loop(self) -> Any:
@@ -228,5 +240,19 @@ class WorkerThread(ShardThread):
     def _tasks(self) -> str:
         return "posted"
 
-    def _end_tasks(self, loop: Any) -> None:
-        self.shard.cancel_tasks()
+    def _background_loop(self) -> asyncio.AbstractEventLoop:
+        assert self._shared.loop is not None
+        return self._shared.loop
+
+    def _run_hook(self, fn: Hook, *args: Any) -> None:
+        result = fn(*args)
+        if inspect.isawaitable(result):
+            self.loop.run_shared(awaited(result))
+
+    def _end(self, loop: Any) -> None:
+        self._run_hook(self._end_work)
+        self._stop_stages()
+
+    async def _end_work(self) -> None:
+        assert self._background is not None
+        await self._background.end()

@@ -4,13 +4,14 @@ import asyncio
 import logging
 import signal
 import threading
-from typing import Callable, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Set
 
 from ._native import Server, Shard
+from .background import END_TIMEOUT, Background, Drain
 from .config import Config, loop_factory
 from .errors import logger
-
-END_TIMEOUT = 5.0  # seconds that cancelled coroutines, and threads of the loop's executor, get to end
+from .lifecycle import Hook, Stage, call
+from .slow import debug_loop
 
 _LEVELS = {1: logging.ERROR, 2: logging.WARNING, 3: logging.INFO, 4: logging.DEBUG}
 
@@ -21,17 +22,11 @@ def forward_logs(server: Server) -> None:
         logger.log(_LEVELS[level], "%s", text)
 
 
-def cancel_all(loop: asyncio.AbstractEventLoop) -> Set["asyncio.Task[object]"]:
-    """Cancel every task of a loop; returns them. The loop's thread."""
+def end_tasks(loop: asyncio.AbstractEventLoop, name: str) -> None:
+    """Cancel what is left on a loop that has stopped, and wait for it. Its thread; name is for the log."""
     left: Set["asyncio.Task[object]"] = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
-    return left
-
-
-def end_tasks(loop: asyncio.AbstractEventLoop, name: str) -> None:
-    """Cancel what is left on a loop that has stopped, and wait for it. Its thread; name is for the log."""
-    left = cancel_all(loop)
     if left:
         loop.run_until_complete(asyncio.wait(left, timeout=END_TIMEOUT))
     loop.run_until_complete(loop.shutdown_asyncgens())
@@ -47,46 +42,57 @@ class LoopThread(threading.Thread):
     A daemon, so that an interpreter that ends is not held up by it; App stops it at exit.
     """
 
-    def __init__(self, name: str, config: Config) -> None:
+    def __init__(self, name: str, config: Config, stages: List[Stage]) -> None:
         super().__init__(name=name, daemon=True)
         self.loop: Optional[asyncio.AbstractEventLoop] = None
         self.error: Optional[BaseException] = None
+        self.stages = stages
+        self.stopped = threading.Event()  # nothing of the application's runs here any more, but for what is cancelled
         self._config = config
         self._ready = threading.Event()
+        self._may_end = threading.Lock()  # taken once
 
     def run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # the main thread's
         try:
             self.loop = self._make_loop()
+            self._before_start()
+            for stage in self.stages:
+                stage.start(self._run_hook)
         except BaseException as error:
             self.error = error
         finally:
+            for stage in self.stages:
+                stage.begun.set()
             self._ready.set()
         if self.loop is not None:
             self._run_loop(self.loop)
+        self.stopped.set()
         self._ended()
 
     def wait_ready(self) -> None:
-        """Wait until the loop is there; raise what its factory raised."""
+        """Wait until the loop is there and on_start has returned; raise what its factory, or on_start, raised."""
         self._ready.wait()
         if self.error is not None:
             raise self.error
 
     def end_soon(self) -> None:
-        """End the loop, as soon as it is there. Any thread."""
+        """End the loop, as soon as it is there. Any thread; a second call, which could end on_stop, does nothing."""
         self._ready.wait()
-        if self.loop is not None:
+        if self.loop is not None and self._may_end.acquire(blocking=False):
             self.loop.call_soon_threadsafe(self.loop.stop)
 
     def _make_loop(self) -> asyncio.AbstractEventLoop:
         loop = loop_factory(self._config.loop)()
         asyncio.set_event_loop(loop)
+        if self._config.debug:
+            debug_loop(loop, self._config.slow_ms or 0)
         return loop
 
     def _run_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             loop.run_forever()
-            self._end_tasks(loop)
+            self._end(loop)
         except BaseException:
             logger.critical("the loop of %s has failed", self.name, exc_info=True)
         finally:
@@ -94,8 +100,21 @@ class LoopThread(threading.Thread):
             asyncio.set_event_loop(None)
             loop.close()
 
-    def _end_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _run_hook(self, fn: Hook, *args: Any) -> None:
+        assert self.loop is not None
+        self.loop.run_until_complete(call(fn, *args))
+
+    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The loop has stopped, and can still run coroutines."""
+        self._stop_stages()
         end_tasks(loop, self.name)
+
+    def _stop_stages(self) -> None:
+        for stage in reversed(self.stages):
+            stage.stop(self._run_hook)
+
+    def _before_start(self) -> None:
+        """The loop is there."""
 
     def _before_close(self) -> None:
         """The loop will not run any more."""
@@ -117,23 +136,54 @@ class PoolThread(threading.Thread):
 
 
 class ShardThread(LoopThread):
-    """A shard's thread: its loop drives the shard, and ends with it."""
+    """A shard's thread: its loop drives the shard, and ends with it.
 
-    def __init__(self, shard: Shard, config: Config, on_end: Callable[[], None]) -> None:
-        super().__init__(f"turbo-shard-{shard.index}", config)
+    The end, in this order: handlers' coroutines that were cancelled, background calls, the functions of on_stop, whatever
+    else is on the loop. With `lead` the thread runs the process's functions too, and waits for the other threads first.
+    """
+
+    def __init__(
+        self,
+        shard: Shard,
+        config: Config,
+        stages: List[Stage],
+        handlers: Dict[type, Hook],
+        drain: Drain,
+        on_end: Callable[[], None],
+    ) -> None:
+        super().__init__(f"turbo-shard-{shard.index}", config, stages)
         self.shard = shard
+        self.others: List[LoopThread] = []  # whose end the process's on_stop waits for
+        self._handlers = handlers
+        self._drain = drain
         self._on_end = on_end
+        self._background: Optional[Background] = None
         self._fd = -1
         self._log_fd: Optional[int] = None
 
-    def attach_soon(self, server: Optional[Server]) -> None:
+    def drive_soon(self, server: Optional[Server]) -> None:
         """Begin to drive the shard, and take the server's messages if it is given. Any thread."""
         assert self.loop is not None
-        self.loop.call_soon_threadsafe(self._attach, server)
+        self.loop.call_soon_threadsafe(self._drive, server)
 
-    def _attach(self, server: Optional[Server]) -> None:
+    def abort_soon(self) -> None:
+        """Do not wait for background calls. Any thread."""
+        if self._background is None:
+            return
+        try:
+            self._background.loop.call_soon_threadsafe(self._background.abort)
+        except RuntimeError:
+            pass  # the loop has ended
+
+    def _before_start(self) -> None:
         assert self.loop is not None
-        self._fd = self.shard.attach(self.loop, self._shard_ended, self._tasks())
+        self._background = Background(self._background_loop(), self._drain)
+        make = self._background.calls
+        self.shard.attach(self.loop, self._shard_ended, self._tasks(), make, self._handlers)
+
+    def _drive(self, server: Optional[Server]) -> None:
+        assert self.loop is not None
+        self._fd = self.shard.drive()
         self.loop.add_reader(self._fd, self.shard.poll)
         if server is not None:
             self._log_fd = server.log_fd
@@ -150,9 +200,34 @@ class ShardThread(LoopThread):
     def _tasks(self) -> str:
         return self._config.task
 
-    def _end_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.shard.cancel_tasks()
-        super()._end_tasks(loop)
+    def _background_loop(self) -> asyncio.AbstractEventLoop:
+        assert self.loop is not None
+        return self.loop
+
+    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._run_hook(self._end_work)
+        self._stop_stages()
+        end_tasks(loop, self.name)
+
+    async def _end_work(self) -> None:
+        """Wait for handlers' coroutines, which the end of the drain has cancelled: once, so that they can clean up."""
+        left = self.shard.tasks()
+        if left:
+            await asyncio.wait(left, timeout=END_TIMEOUT)
+        assert self._background is not None
+        await self._background.end()
+
+    def _stop_stages(self) -> None:
+        *first, own = self.stages
+        own.stop(self._run_hook)
+        self.stopped.set()
+        for stage in first:  # the process's
+            self._run_hook(self._wait_for_others)
+            stage.stop(self._run_hook)
+
+    async def _wait_for_others(self) -> None:
+        while not all(thread.stopped.is_set() for thread in self.others):
+            await asyncio.sleep(0.005)
 
     def _before_close(self) -> None:
         self.shard.detach()

@@ -1,0 +1,135 @@
+"""request.background(): calls that wait for their request's answer, and then run on the loop."""
+
+import asyncio
+import contextvars
+import inspect
+import time
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+
+from ._native import Request
+from .errors import logger
+
+EARLY = 0.1  # seconds that the library's clock of a drain may be ahead of ours
+END_TIMEOUT = 5.0  # seconds that cancelled coroutines get to end
+
+Call = Tuple[Callable[..., Any], Tuple[Any, ...], Dict[str, Any]]
+
+
+class Drain:
+    """By when what was taken must have ended."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._deadline: Optional[float] = None
+
+    def begin(self) -> None:
+        """The stop begins now, unless it has before. Any thread."""
+        if self._deadline is None:
+            self._deadline = time.monotonic() + self._seconds
+
+    def abort(self) -> None:
+        """The time is up. Any thread."""
+        self._deadline = time.monotonic()
+
+    def left(self) -> float:
+        """Seconds; 0 when the time is up. Any thread."""
+        return float("inf") if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+
+class Calls:
+    """The calls of one request, made one after the other. The C side keeps it until the answer was handed over."""
+
+    def __init__(self, owner: "Background") -> None:
+        self._owner = owner
+        self._calls: List[Call] = []
+        self._context = contextvars.copy_context()  # the handler's, as it is now
+        self._name = "?"
+
+    def add(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> None:
+        """One more: a function and its arguments."""
+        self._calls.append((args[0], args[1:], kwargs))
+
+    def begin(self, request: Request) -> None:
+        """The answer was handed over. Any thread."""
+        self._name = f"{request.method} {request.path}"
+        if self._owner.drops(request.cancelled):
+            self._owner.forget(self, "their request was given up")
+            return
+        try:
+            self._owner.loop.call_soon_threadsafe(self._owner.start, self, context=self._context)
+        except RuntimeError:
+            self._owner.forget(self, "the loop has ended")
+
+    def __repr__(self) -> str:
+        return self._name
+
+    async def run(self) -> None:
+        """Each call is its own: one that fails does not keep the others from being made."""
+        for fn, args, kwargs in self._calls:
+            try:
+                result = fn(*args, **kwargs)
+                if inspect.isawaitable(result):
+                    await result
+            except (asyncio.CancelledError, GeneratorExit):
+                raise
+            except BaseException:
+                logger.error("background call failed: %s: %r", self._name, fn, exc_info=True)
+
+
+class Background:
+    """All calls of one shard. For the loop's thread, but for calls()."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, drain: Drain) -> None:
+        self.loop = loop
+        self._drain = drain
+        self._owed: Set[Calls] = set()  # from the request's first call of background() on
+        self._tasks: Set["asyncio.Task[None]"] = set()
+        self._idle: Optional["asyncio.Future[None]"] = None
+
+    def calls(self) -> Calls:
+        """A request wants calls. Any thread."""
+        calls = Calls(self)
+        self._owed.add(calls)
+        return calls
+
+    def drops(self, cancelled: bool) -> bool:
+        """Whether a request that ends now was given up by a stop whose time is up. Any thread."""
+        left = self._drain.left()
+        return left == 0 or (cancelled and left < EARLY)
+
+    def forget(self, calls: Calls, why: str) -> None:
+        """The request's calls will not be made. Any thread: end() has a deadline, if it waits for them already."""
+        logger.warning("background calls dropped, as %s: %r", why, calls)
+        self._owed.discard(calls)
+
+    def start(self, calls: Calls) -> None:
+        """Make the calls, in the context that is current."""
+        task = self.loop.create_task(calls.run())
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._ended(done, calls))
+
+    async def end(self) -> None:
+        """Wait until every call has been made, or until the end of the drain: then cancel them."""
+        self._drain.begin()
+        if self._owed and self._drain.left() > 0:
+            self._idle = self.loop.create_future()
+            await asyncio.wait({self._idle}, timeout=self._drain.left())
+        if not self._owed:
+            return
+        logger.warning("background calls of %d requests are cancelled", len(self._owed))
+        tasks = set(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=END_TIMEOUT)
+
+    def abort(self) -> None:
+        """Let end() wait no longer."""
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    def _ended(self, task: "asyncio.Task[None]", calls: Calls) -> None:
+        self._tasks.discard(task)
+        self._owed.discard(calls)
+        if not self._owed:
+            self.abort()
