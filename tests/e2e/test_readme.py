@@ -76,7 +76,7 @@ def test_python(readme: str, program: str, tmp_path: Path) -> None:
 @pytest.mark.skipif("python" not in harness.KINDS, reason="TURBO_E2E_KINDS leaves python out")
 def test_python_inside_other_programs() -> None:
     """The README of the binding goes on with app.start()."""
-    first, second, _ = snippets("bindings/python/README.md", "python")
+    first, second, *_ = snippets("bindings/python/README.md", "python")
     lines = [first.replace('__name__ == "__main__"', "False"), second]
     done = subprocess.run([harness.PYTHON, "-W", "error", "-c", "\n".join(lines)], capture_output=True, text=True,
                           timeout=harness.TIMEOUT)

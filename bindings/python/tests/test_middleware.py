@@ -217,6 +217,22 @@ def test_around_handlers_of_the_pool(serve: Serve) -> None:
         app.start(port=0)
 
 
+def test_routes_without(serve: Serve) -> None:
+    app = app_with_handlers()
+    async_mark(app, "a")
+
+    @app.get("/pool", threads=2, middleware=False)
+    def pool(request: turbo.Request) -> str:
+        return "pool"
+
+    @app.get("/plain", middleware=False)
+    async def plain(request: turbo.Request) -> str:
+        return "plain"
+
+    client = serve(app)
+    assert [client.get(path).body for path in ("/pool", "/plain", "/sync")] == [b"pool", b"plain", b"a(sync)"]
+
+
 def test_objects_as_middleware(serve: Serve) -> None:
     class Sync:
         def __call__(self, request: turbo.Request, call_next: Any) -> Any:
@@ -266,5 +282,7 @@ def test_what_cannot_be() -> None:
     app = turbo.App()
     with pytest.raises(TypeError, match="not callable: 7"):
         app.middleware(7)  # type: ignore[type-var]
+    with pytest.raises(TypeError, match="middleware: 0 is int, expected bool"):
+        app.get("/", middleware=0)(print)
     with pytest.raises(TypeError, match="takes a request and call_next"):
         app.middleware(lambda request: None)

@@ -54,6 +54,7 @@ class App:
     inflight_max    1 to 1048576: most requests of the route that a shard works on at once; others wait, in order
     threads         1 to 1024: the handler, a function that blocks, runs on threads of its shard's pool, so many at once
     content_type    Content-Type of answers that are bytes or str
+    middleware      False: none around this handler
 
     All methods but stop() are for one thread at a time.
     """

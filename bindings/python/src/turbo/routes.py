@@ -18,6 +18,7 @@ class Route:
     pattern: str
     handler: Handler
     batch: bool = False
+    has_middleware: bool = True
     content_type: Optional[str] = None
     options: Dict[str, Any] = field(default_factory=dict)
 
@@ -28,7 +29,8 @@ class Route:
 
     def register(self, server: Server, around: List[Middleware], watch: Optional[Watch]) -> None:
         """Hand the route to a server. ValueError or TypeError name the option that is wrong."""
-        handler, is_async = compose(self.handler, [] if self.batch else around)
+        around = around if self.has_middleware and not self.batch else []
+        handler, is_async = compose(self.handler, around)
         if self.pooled:
             self._check_pooled(around)
         elif watch is not None:
@@ -40,8 +42,10 @@ class Route:
     def _check_pooled(self, around: List[Middleware]) -> None:
         for middleware in around:
             if is_coroutine_function(middleware):
-                raise ValueError(f"threads: {self.pattern} cannot have {middleware!r} around it, a coroutine function: it "
-                                 "would run the handler on the shard's loop")
+                raise ValueError(
+                    f"threads: {self.pattern} cannot have {middleware!r} around it, a coroutine function, which would run the "
+                    "handler on the shard's loop; middleware=False leaves it out"
+                )
 
 
 def _milliseconds(options: Dict[str, Any]) -> None:
@@ -61,10 +65,13 @@ def make_route(method: Optional[str], pattern: str, handler: Handler, options: D
     options = dict(options)
     content_type = options.pop("content_type", None)
     batch = options.pop("batch", False)
+    has_middleware = options.pop("middleware", True)
     if not callable(handler):
         raise TypeError(f"the handler of {pattern} is not callable: {handler!r}")
     if content_type is not None and not isinstance(content_type, str):
         raise TypeError(f"content_type: {content_type!r} is {type(content_type).__name__}, expected str")
+    if not isinstance(has_middleware, bool):
+        raise TypeError(f"middleware: {has_middleware!r} is {type(has_middleware).__name__}, expected bool")
     if options.get("executor", "shard") != "shard":
         raise ValueError(f"executor: {options['executor']!r} is not possible for Python handlers, allowed is 'shard'")
     if "threads" in options and (batch is not False or is_coroutine_function(handler)):
@@ -74,4 +81,4 @@ def make_route(method: Optional[str], pattern: str, handler: Handler, options: D
     elif not isinstance(batch, bool):
         raise TypeError(f"batch: {batch!r} is {type(batch).__name__}, expected bool or int")
     _milliseconds(options)
-    return Route(method, pattern, handler, batch is not False, content_type, options)
+    return Route(method, pattern, handler, batch is not False, has_middleware, content_type, options)
