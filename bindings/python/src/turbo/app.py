@@ -117,10 +117,10 @@ class App:
     # -- around handlers --
 
     def middleware(self, fn: F) -> F:
-        """Have fn(request, call_next) called instead of every handler, but for batches; the first registered is outermost.
+        """Have fn(request, call_next) called instead of every handler, but for batches; the first one is outermost.
 
-        call_next(request) is the next middleware, or the handler, and gives what that returned: not an answer yet. A
-        coroutine function awaits it, whatever the handler is. A plain function gets an awaitable from a coroutine
+        call_next(request) is the next middleware, or the handler, and gives what that returned: not an answer yet.
+        A coroutine function awaits it, whatever the handler is. A plain function gets an awaitable from a coroutine
         function, and may return that.
         """
         check_middleware(fn)
@@ -131,7 +131,7 @@ class App:
         """Have fn(request, exception) answer for handlers that raise a `kind`, which may be turbo.HTTPError.
 
         The nearest class of an exception that has a handler counts. fn may be a coroutine function. What it raises is
-        answered as usual, 500 and logged, but by no exception handler; so raising the exception again means the default.
+        answered as usual, 500 and logged, but by no exception handler; so raising it again means the default.
         """
 
         def register(fn: F) -> F:
@@ -203,9 +203,9 @@ class App:
         port 0 picks a free one, see `port`. `unix` is the path of a socket to use instead, `fd` a listening socket, which is
         taken over. `loop` is "auto" (uvloop where it is installed), "uvloop", "asyncio", or a function that makes a
         loop. `task` is "turbo", or "stock" for asyncio's own tasks. `mode` is "sharded", or "single": one loop runs all
-        coroutines, and the shards (140) only post them there, each waiting for its own. `slow_ms` has handlers logged that
-        hold up their shard for longer; 0 does not, and is the default, or 100 with `debug`, which turns on the debug mode
-        of the loops, too. `settings` are those of turbo.settings(); where one is not given, the environment counts
+        coroutines, and the shards (140) only post them there, each waiting for its own. `slow_ms` has handlers logged
+        that hold up their shard for longer; 0 does not, and is the default, or 100 with `debug`, which turns on the
+        debug mode of the loops, too. `settings` are those of turbo.settings(); where one is not given, the environment counts
         (TURBO_BATCH_MAX=64), then the default.
 
         Raises ValueError and TypeError that name a bad setting, OSError when the address cannot be used, RuntimeError

@@ -43,8 +43,10 @@ class Executor:
         self._switch_interval: Optional[float] = None
 
     def start(self) -> None:
-        """Make the loops, run on_start, listen, start the server, connect all. What goes wrong is raised, with nothing left
-        behind: nothing listens before on_start has returned."""
+        """Make the loops, run on_start, listen, start the server, connect all.
+
+        What goes wrong is raised, with nothing left behind: nothing listens before on_start has returned.
+        """
         try:
             self._start_threads()
             for address in self._config.addresses():

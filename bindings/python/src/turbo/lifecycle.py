@@ -27,8 +27,8 @@ async def awaited(awaitable: Awaitable[Any]) -> None:
 class Stage:
     """Functions that one thread calls at its start, in order, and at its end, in reverse.
 
-    Those of the end are called only when all of the start have returned: then what they take down is there. `run` calls a
-    function with a loop running, and waits for it.
+    Those of the end are called only when all of the start have returned: then what they take down is there. `run` calls
+    a function with a loop running, and waits for it.
     """
 
     def __init__(self, name: str, start: List[Hook], stop: List[Hook], *args: Any) -> None:

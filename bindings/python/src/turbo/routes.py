@@ -43,8 +43,8 @@ class Route:
         for middleware in around:
             if is_coroutine_function(middleware):
                 raise ValueError(
-                    f"threads: {self.pattern} cannot have {middleware!r} around it, a coroutine function, which would run the "
-                    "handler on the shard's loop; middleware=False leaves it out"
+                    f"threads: {self.pattern} cannot have {middleware!r} around it, a coroutine function, which would "
+                    "run the handler on the shard's loop; middleware=False leaves it out"
                 )
 
 

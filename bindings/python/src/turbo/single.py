@@ -210,7 +210,7 @@ class SharedLoop(LoopThread):
     """The thread of the one loop that runs every coroutine."""
 
     def cancel_soon(self, delay: float, workers: Sequence[LoopThread]) -> None:
-        """Cancel handlers in so many seconds: workers wait for them, and do not see that the drain has ended. Any thread."""
+        """Cancel handlers in so many seconds: workers wait for them, and see no end of the drain. Any thread."""
         assert self.loop is not None
         try:
             self.loop.call_soon_threadsafe(self.loop.call_later, delay, self._cancel_posted, workers)

@@ -124,8 +124,8 @@ class Watch:
         taken = time.monotonic() - step.since
         self._steps.pop(threading.get_ident(), None)
         if taken > self._limit:
-            where = "" if step.told else ", where is not known"
-            logger.warning("%s blocked shard %d for %.0f ms%s", _name(step.owner), _shard(step.owner), taken * 1000, where)
+            ms, where = taken * 1000, "" if step.told else ", where is not known"
+            logger.warning("%s blocked shard %d for %.0f ms%s", _name(step.owner), _shard(step.owner), ms, where)
 
 
 async def _wait(awaitable: Any) -> Any:

@@ -138,7 +138,7 @@ class PoolThread(threading.Thread):
 class ShardThread(LoopThread):
     """A shard's thread: its loop drives the shard, and ends with it.
 
-    The end, in this order: handlers' coroutines that were cancelled, background calls, the functions of on_stop, whatever
+    The end, in this order: handlers' coroutines that were cancelled, background calls, the functions of on_stop, what
     else is on the loop. With `lead` the thread runs the process's functions too, and waits for the other threads first.
     """
 
