@@ -100,7 +100,8 @@ def test_half_close_within_a_request_is_the_end(client: Client) -> None:
 
 
 def test_on_fin_cancel_gives_up(start, kind: str) -> None:
-    server = start(kind, "--on-fin", "cancel")
+    drain = ("--drain-timeout-ms", "1000") if kind == "single" else ()  # whose worker waits on for its coroutine
+    server = start(kind, "--on-fin", "cancel", *drain)
     with server.client() as client:
         client.send(request("/sleep?ms=60000"))
         wait_until(lambda: server.stats()["taken"] >= 1, "taken")
