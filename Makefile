@@ -7,7 +7,8 @@ PYTHON = python3
 JOBS = 2
 FUZZ_SECONDS = 60
 
-.PHONY: help deps build build-all run run-c test soak coverage fuzz bench bench-instructions sweep docs install clean
+.PHONY: help deps build build-all run run-c test soak coverage fuzz bench bench-peers \
+        bench-instructions sweep docs install clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
@@ -19,6 +20,7 @@ help:
 	@echo "make deps      install what is missing, nothing else"
 	@echo "make build     build the library and the examples into build/"
 	@echo "make bench     measure the demos beside other servers (5 minutes; BENCH_ROUNDS=15 for figures to keep)"
+	@echo "make bench-peers    Python servers from PyPI beside turbo (5 minutes; PEERS_ROUNDS=9 for figures to keep)"
 	@echo "make bench-instructions   count instructions and system calls of a request"
 	@echo "make sweep     the Python demo with one setting changed at a time (8 minutes; FULL=1: the grid too, 13 minutes;"
 	@echo "               SWEEP_ROUNDS, SWEEP_SECONDS); DOCS=1 writes docs/results.md, else all goes into build/"
@@ -69,6 +71,11 @@ bench: build-all
 	@sh scripts/deps.sh bench
 	@sh scripts/venv.sh
 	@$(PYTHON) tests/bench/bench.py
+
+bench-peers: build-all
+	@sh scripts/deps.sh bench
+	@sh scripts/venv.sh
+	@$(PYTHON) tests/bench/bench_peers.py
 
 bench-instructions: build-all
 	@sh scripts/deps.sh bench

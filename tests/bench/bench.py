@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Callable, Dict, List, Tuple
 
 import machine
 import processes
@@ -105,7 +105,7 @@ def print_noise(samples: List[dict]) -> None:
     worst = max(s["other_cpus"] for s in samples)
     print(f"\nOther programs on this machine used {others:.2f} CPUs meanwhile (median; {worst:.2f} at worst).")
     for load in dict.fromkeys(s["load"] for s in samples):
-        if any(s["load"] == load and s["target"] == "bare-again" for s in samples):
+        if {"bare", "bare-again"} <= {s["target"] for s in samples if s["load"] == load and s["requests"]}:
             row = next(r for r in report.summarize(samples) if (r["load"], r["target"]) == (load, "bare-again"))
             spread = row["cpu_us_x_bare"]
             print(f"{load}: the bare loop against itself: {spread['median']:.2f} ({spread['least']:.2f}-"
@@ -144,12 +144,17 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
+def guarded(run: Callable[[], int]) -> int:
+    """The exit status of a benchmark; what it started has ended by then."""
     try:
-        sys.exit(main())
+        return run()
     except KeyboardInterrupt:
         print("\nbench: interrupted; servers ended", file=sys.stderr)
-        sys.exit(130)
+        return 130
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
         print(f"\nbench: {error}", file=sys.stderr)
-        sys.exit(1)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

@@ -31,11 +31,14 @@ class Wrk(NamedTuple):
     depth: int
     what: str
     routes: int = 0  # paths that it takes in turn, see wrk.lua; 0: the one path, with no call of Lua for a request
+    body: bytes = b""  # posted with each request
+    close: bool = False  # a connection for each request
     targets = ("bare", "nginx", "uvicorn", "c-inline", "c-shard", "c-io0", "py-sync", "py-async", "bare-again")
 
     def run(self, url: str, cpus: Optional[Set[int]], seconds: int) -> Result:
         argv = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "10s",
-                "-s", str(HERE / "wrk.lua"), url, "--", str(self.depth), str(self.routes)]
+                *(["-H", "Connection: close"] if self.close else []), "-s", str(HERE / "wrk.lua"), url, "--",
+                str(self.depth), str(self.routes), str(len(self.body))]
         env = {**os.environ, "BENCH_CONNECTIONS": str(self.connections)}  # done() is not given wrk's arguments
         done = processes.run(argv, cpus, timeout=seconds + 60, env=env)
         line = next((line for line in done.stdout.splitlines() if line.startswith("{")), None)
@@ -116,7 +119,7 @@ LOADS: Dict[str, object] = {
 def measure(load, server: Server, path: str, cpus: processes.Cpus, seconds: int,
             expect: Optional[bytes] = BODY) -> Dict[str, float]:
     """Run a load once; the answer is what samples in the JSON file hold."""
-    server.check(path, expect)
+    server.check(path, expect, getattr(load, "body", b""))
     busy, client = processes.machine_busy_ns(), processes.children_ns()
     begun, before = time.monotonic(), processes.cpu_time(server.pid)
     result = load.run(server.url(path), cpus.load, seconds)

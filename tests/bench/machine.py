@@ -17,7 +17,7 @@ def _first_line(argv: List[str]) -> str:
     return done.stdout.splitlines()[0].strip() if done.stdout else ""
 
 
-def _packages(python: str, names: str) -> Dict[str, str]:
+def packages(python: str, names: str) -> Dict[str, str]:
     code = f"from importlib.metadata import version as v; print(' '.join(v(n) for n in {names.split()!r}))"
     said = _first_line([python, "-c", code]).split()
     return dict(zip(names.split(), said)) if len(said) == len(names.split()) else {}
@@ -45,6 +45,6 @@ def describe() -> Dict[str, object]:
                     "load_average": os.getloadavg()[0]},
         "versions": {"python": _first_line([python, "-V"]), "wrk": _first_line(["wrk", "-v"]).split(" [")[0],
                      "ab": _first_line(["ab", "-V"]), "nginx": _first_line([NGINX, "-v"]),
-                     **_packages(python, "turbo uvloop orjson"),
-                     "beside uvicorn": _packages(str(VENV / "bin/python"), "uvicorn uvloop httptools")},
+                     **packages(python, "turbo uvloop orjson"),
+                     "beside uvicorn": packages(str(VENV / "bin/python"), "uvicorn uvloop httptools")},
     }

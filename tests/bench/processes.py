@@ -90,13 +90,34 @@ def children(pid: int) -> List[int]:
     return pids
 
 
-def _tree(pid: int) -> List[int]:
-    return [pid] + [below for child in children(pid) for below in _tree(child)]
+def tree(pid: int) -> List[int]:
+    """A process and all below it."""
+    return [pid] + [below for child in children(pid) for below in tree(child)]
+
+
+def _signal(pids: List[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def kill_left(pids: List[int]) -> None:
+    """SIGKILL to what outlived the process that had started it."""
+    _signal(pids, signal.SIGKILL)
+
+
+def freeze(pids: List[int]) -> None:
+    """They use no CPU time until wake(): servers that poll when they are idle would disturb what is measured."""
+    _signal(pids, signal.SIGSTOP)
+
+
+def wake(pids: List[int]) -> None:
+    _signal(pids, signal.SIGCONT)
 
 
 def cpu_time(pid: int) -> CpuTime:
     threads, ticks = {}, 0
-    for process in _tree(pid):
+    for process in tree(pid):
         with open(f"/proc/{process}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])  # utime, stime: of ended threads, too

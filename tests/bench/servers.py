@@ -32,15 +32,27 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def install(venv: Path, *packages: str) -> str:
+    """Packages from PyPI into an environment, made when it is missing; done once. Returns why it failed, or ""."""
+    stamp = venv / f"{packages[0]}.installed"
+    if stamp.exists():
+        return ""
+    print(f"bench: installing {', '.join(packages)} into {venv.relative_to(ROOT)}", flush=True)
+    if not (venv / "bin/pip").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    pip = [str(venv / "bin/pip"), "install", "-q", "--disable-pip-version-check"]
+    done = subprocess.run([*pip, *packages], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode == 0:
+        stamp.touch()
+        return ""
+    return next((line for line in reversed(done.stdout.splitlines()) if "ERROR" in line), "pip failed")
+
+
 def make_venv() -> None:
-    """build/venv-bench with uvicorn and what makes it fast; done once."""
-    if (VENV / "ready").exists():
-        return
-    print("bench: making build/venv-bench with uvicorn", flush=True)
-    subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
-    pip = [str(VENV / "bin/pip"), "install", "-q", "--disable-pip-version-check"]
-    subprocess.run([*pip, "uvicorn", "uvloop", "httptools"], check=True)
-    (VENV / "ready").touch()
+    """build/venv-bench with uvicorn and what makes it fast."""
+    why = install(VENV, "uvicorn", "uvloop", "httptools")
+    if why:
+        raise RuntimeError(f"uvicorn: {why}")
 
 
 # -- their command lines: a port of 0 is one that the program prints --
@@ -75,21 +87,22 @@ def nginx(port: int) -> List[str]:
 
 def uvicorn(port: int) -> List[str]:
     make_venv()
-    return [str(VENV / "bin/python"), "-m", "uvicorn", "--app-dir", str(HERE), "--host", "127.0.0.1",
+    return [str(VENV / "bin/python"), "-m", "uvicorn", "--app-dir", str(HERE / "peers"), "--host", "127.0.0.1",
             "--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning",
-            "asgi_app:app"]
+            "asgi:app"]
 
 
 class Program(NamedTuple):
     command: Callable[[int], List[str]]
     what: str
     prints_address: bool = True
+    echoes: bool = True  # False: answers every request the same
 
 
 PROGRAMS_BY_NAME: Dict[str, Program] = {
-    "bare": Program(bare, "bare epoll loop, fixed answer"),
-    "bare-again": Program(bare, "the same program a second time"),
-    "nginx": Program(nginx, "nginx, one worker, return 200", False),
+    "bare": Program(bare, "bare epoll loop, fixed answer", echoes=False),
+    "bare-again": Program(bare, "the same program a second time", echoes=False),
+    "nginx": Program(nginx, "nginx, one worker, return 200", False, False),
     "uvicorn": Program(uvicorn, "uvicorn, uvloop, httptools, the least ASGI application", False),
     "c-inline": Program(demo_c("--executor", "inline", "--shards", "1", "--io-threads", "1"),
                         "C demo, handlers on the I/O loop"),
@@ -123,10 +136,11 @@ PROGRAMS_BY_NAME["py-sweep"] = Program(sweep_app, "Python demo with more routes"
 
 
 class Server:
-    """A running program, until stop(). `wrapper` is a command that runs it: valgrind, strace; `flags` are more flags."""
+    """A running program, until stop(). `wrapper` runs it (valgrind, strace); `flags`: more flags."""
 
-    def __init__(self, name: str, cpus: Optional[Set[int]], wrapper: Sequence[str] = (), flags: Sequence[str] = ()):
-        program = PROGRAMS_BY_NAME[name]
+    def __init__(self, name: str, cpus: Optional[Set[int]], wrapper: Sequence[str] = (), flags: Sequence[str] = (),
+                 program: Optional[Program] = None):
+        program = program or PROGRAMS_BY_NAME[name]
         self.name = name
         self.traced = wrapper[:1] == ["strace"]  # which stays a process of its own, above the server's
         self.port = 0 if program.prints_address else free_port()
@@ -146,9 +160,12 @@ class Server:
     def pid(self) -> int:
         return self.process.pid
 
-    def stop(self) -> None:
+    def stop(self, seconds: float = 20) -> None:
         below = processes.children(self.pid) if self.traced and self.process.poll() is None else []
-        processes.end(self.process, *below[:1])
+        every = processes.tree(self.pid) if self.process.poll() is None else []
+        processes.wake(every)
+        processes.end(self.process, *below[:1], seconds=seconds)
+        processes.kill_left(every[1:])
         self.process.stdout.close()
         self.stderr.close()
 
@@ -185,11 +202,11 @@ class Server:
                     self._fail(f"does not answer after {SECONDS_TO_START} s: {error}")
             time.sleep(0.05)  # between two looks at it
 
-    def get(self, path: str) -> bytes:
-        """The body of an answer 200."""
+    def get(self, path: str, sent: bytes = b"") -> bytes:
+        """The body of an answer 200; a body is posted."""
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS_TO_START)
         try:
-            client.request("GET", path)
+            client.request("POST" if sent else "GET", path, sent or None)
             answer = client.getresponse()
             body = answer.read()
         finally:
@@ -198,8 +215,8 @@ class Server:
             self._fail(f"{path} was answered {answer.status} {body!r}")
         return body
 
-    def check(self, path: str, expect: Optional[bytes] = BODY) -> None:
+    def check(self, path: str, expect: Optional[bytes] = BODY, sent: bytes = b"") -> None:
         """One request: what is measured must answer right. None: with any body."""
-        body = self.get(path)
+        body = self.get(path, sent)
         if expect is not None and body != expect:
             self._fail(f"{path} was answered {body!r}")

@@ -1,10 +1,11 @@
--- Makes wrk pipeline (its first argument is how deep), or take paths in turn (its second is how many: the path's "/0"
--- becomes "/0", "/1" and so on), and print what loads.py reads as one JSON line.
+-- Makes wrk pipeline, take paths in turn, or post bodies, and print what loads.py reads as one JSON line.
+-- Arguments: how many requests at once; how many paths (the path's "/0" becomes "/0", "/1" and so on; 0: the one path);
+-- how many bytes of "x" to post with each (0: GET).
 
 local function rotate(routes)
     local requests, at = {}, 0
     for i = 0, routes - 1 do
-        requests[i] = wrk.format("GET", (wrk.path:gsub("/0", "/" .. i, 1)))
+        requests[i] = wrk.format(nil, (wrk.path:gsub("/0", "/" .. i, 1)))
     end
     function request()
         at = (at + 1) % routes
@@ -13,11 +14,14 @@ local function rotate(routes)
 end
 
 function init(args)
-    local depth, routes = tonumber(args[1]) or 1, tonumber(args[2]) or 0
+    local depth, routes, bytes = tonumber(args[1]) or 1, tonumber(args[2]) or 0, tonumber(args[3]) or 0
+    if bytes > 0 then
+        wrk.method, wrk.body = "POST", string.rep("x", bytes)
+    end
     if routes > 0 then
         rotate(routes)
     elseif depth > 1 then -- otherwise wrk sends the same bytes itself, without calling Lua for each request
-        local batch = string.rep(wrk.format("GET"), depth)
+        local batch = string.rep(wrk.format(), depth)
         function request()
             return batch
         end
