@@ -7,7 +7,7 @@ PYTHON = python3
 JOBS = 2
 FUZZ_SECONDS = 60
 
-.PHONY: help deps build build-all run run-c test soak coverage fuzz bench bench-peers \
+.PHONY: help deps build build-all run run-c test soak coverage fuzz bench bench-peers bench-phases \
         bench-instructions sweep docs install clean
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make build     build the library and the examples into build/"
 	@echo "make bench     measure the demos beside other servers (5 minutes; BENCH_ROUNDS=15 for figures to keep)"
 	@echo "make bench-peers    Python servers from PyPI beside turbo (5 minutes; PEERS_ROUNDS=9 for figures to keep)"
+	@echo "make bench-phases   the goals of the work libturbo comes from: mode=single, phases A, B, C (PHASES_ROUNDS)"
 	@echo "make bench-instructions   count instructions and system calls of a request"
 	@echo "make sweep     the Python demo with one setting changed at a time (8 minutes; FULL=1: the grid too, 13 minutes;"
 	@echo "               SWEEP_ROUNDS, SWEEP_SECONDS); DOCS=1 writes docs/results.md, else all goes into build/"
@@ -76,6 +77,11 @@ bench-peers: build-all
 	@sh scripts/deps.sh bench
 	@sh scripts/venv.sh
 	@$(PYTHON) tests/bench/bench_peers.py
+
+bench-phases: build-all
+	@sh scripts/deps.sh bench
+	@sh scripts/venv.sh
+	@$(PYTHON) tests/bench/bench_phases.py
 
 bench-instructions: build-all
 	@sh scripts/deps.sh bench
