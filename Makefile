@@ -6,8 +6,10 @@ DESTDIR =
 PYTHON = python3
 JOBS = 2
 FUZZ_SECONDS = 60
+REQUESTS = 2000000
+VERSIONS =
 
-.PHONY: help deps build build-all run run-c test soak coverage fuzz bench bench-peers bench-phases \
+.PHONY: help deps build build-all run run-c test soak soak-python coverage fuzz bench bench-peers bench-phases \
         bench-instructions sweep docs install clean
 
 help:
@@ -15,6 +17,7 @@ help:
 	@echo "make run-c     the same with native handlers"
 	@echo "make test      install what is missing, run every test"
 	@echo "make soak      both demos for a minute each: memory, descriptors, idle (SOAK_SECONDS, SOAK_CONNECTIONS)"
+	@echo "make soak-python   one Python process under REQUESTS (2000000) requests, on build/venv or VERSIONS=\"3.9 3.13\""
 	@echo "make coverage  line coverage of libturbo/ by its tests, a file a line"
 	@echo "make fuzz      run each fuzz target for FUZZ_SECONDS (60), two at a time; ends with 1 when one finds something"
 	@echo "make deps      install what is missing, nothing else"
@@ -59,6 +62,9 @@ soak: build-all
 	@sh scripts/build.sh asan -DTURBO_TESTS=ON
 	@sh scripts/venv.sh
 	@$(PYTHON) tests/soak/soak.py
+
+soak-python: build-all
+	@sh scripts/soak-python.sh $(REQUESTS) $(VERSIONS)
 
 coverage: build-all
 	@sh scripts/venv.sh test

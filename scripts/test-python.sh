@@ -33,20 +33,9 @@ run_e2e_asan() {
   fi
 }
 
-# A CPython of that version: on the PATH, or one of pyenv's that is not.
-find_python() { # 3.9
-  local candidate
-  for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python3; do
-    if "$candidate" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$1')" >/dev/null 2>&1; then
-      command -v "$candidate"
-      return
-    fi
-  done
-}
-
 run_version() { # 3.9
   local python
-  python=$(find_python "$1")
+  python=$(sh scripts/find-python.sh "$1" 2>/dev/null)
   if [ -z "$python" ]; then
     echo "SKIPPED: the bindings' tests on Python $1, which is not on this machine"
     skipped=$((skipped + 1))

@@ -1,11 +1,12 @@
-/* load.c - sends an exact number of requests, for counting what each of them costs (instructions.py).
+/* load.c - sends an exact number of requests: to count what each costs (instructions.py), to send very many (count.py).
  *
  * Each of the connections keeps `depth` requests in flight: it sends them in one write, and the next ones when all of
  * those were answered. Every answer is read to its end by its Content-Length. The speed does not matter here, the
  * count does.
  *
- * usage: load PORT PATH CONNECTIONS DEPTH REQUESTS
- * Prints {"requests": answers, "failed": answers that were not 200}; ends with 0 when all were answered 200.
+ * usage: load PORT PATH CONNECTIONS DEPTH REQUESTS [BODY_BYTES [STATUS]]
+ * BODY_BYTES above 0: POST with a body of so many; STATUS: what every answer must have (200).
+ * Prints {"requests": answers, "failed": answers with another status}; ends with 0 when none has.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -20,6 +21,7 @@
 
 #define CONNS_MAX 1024
 #define DEPTH_MAX 64
+#define REQUEST_MAX 4096
 #define TIMEOUT_MS 60000 /* a server under valgrind is slow, but not that slow */
 
 typedef struct conn {
@@ -29,8 +31,9 @@ typedef struct conn {
 } conn;
 
 typedef struct load {
-    char request[512 * DEPTH_MAX];
+    char request[REQUEST_MAX * DEPTH_MAX];
     size_t request_len; /* of one request */
+    char status[16];    /* how an answer begins */
     size_t depth;
     size_t unsent, answered, failed;
 } load;
@@ -43,23 +46,28 @@ static _Noreturn void die(const char *what) {
     exit(1);
 }
 
-static size_t number(const char *text, size_t max) {
+static size_t number(const char *text, size_t min, size_t max) {
     char *end;
     errno = 0;
     unsigned long value = strtoul(text, &end, 10);
-    if (*end != '\0' || value < 1 || value > max) {
-        fprintf(stderr, "load: \"%s\" is not a number from 1 to %zu\n", text, max);
+    if (*end != '\0' || value < min || value > max) {
+        fprintf(stderr, "load: \"%s\" is not a number from %zu to %zu\n", text, min, max);
         exit(2);
     }
     return (size_t)value;
 }
 
-/* The same head as wrk's. */
-static void make_requests(load *l, const char *port, const char *path) {
-    int len = snprintf(l->request, 512, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\n\r\n", path, port);
-    if (len < 0 || len >= 512)
-        die("path too long");
-    l->request_len = (size_t)len;
+/* Without a body the same head as wrk's. */
+static void make_requests(load *l, const char *port, const char *path, size_t body) {
+    char length[64] = "";
+    if (body > 0)
+        (void)snprintf(length, sizeof length, "Content-Length: %zu\r\n", body);
+    int len = snprintf(l->request, REQUEST_MAX, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\n%s\r\n",
+                       body > 0 ? "POST" : "GET", path, port, length);
+    if (len < 0 || (size_t)len + body >= REQUEST_MAX)
+        die("path or body too long");
+    memset(l->request + len, 'x', body);
+    l->request_len = (size_t)len + body;
     for (size_t i = 1; i < DEPTH_MAX; i++)
         memcpy(l->request + i * l->request_len, l->request, l->request_len);
 }
@@ -100,7 +108,7 @@ static void take_answers(load *l, conn *c) {
     size_t at = 0, one;
     c->data[c->len] = '\0';
     while (c->waiting > 0 && (one = answer_len(c->data + at, c->len - at)) > 0) {
-        l->failed += memcmp(c->data + at, "HTTP/1.1 200", 12) != 0;
+        l->failed += memcmp(c->data + at, l->status, 12) != 0;
         l->answered++;
         c->waiting--;
         at += one;
@@ -125,15 +133,17 @@ static void on_readable(load *l, conn *c, int fd) {
 int main(int argc, char **argv) {
     struct pollfd fds[CONNS_MAX];
     load *l = &the_load;
-    if (argc != 6) {
-        fprintf(stderr, "usage: load PORT PATH CONNECTIONS DEPTH REQUESTS\n");
+    if (argc < 6 || argc > 8) {
+        fprintf(stderr, "usage: load PORT PATH CONNECTIONS DEPTH REQUESTS [BODY_BYTES [STATUS]]\n");
         return 2;
     }
-    uint16_t port = (uint16_t)number(argv[1], UINT16_MAX);
-    size_t count = number(argv[3], CONNS_MAX), requests = number(argv[5], SIZE_MAX);
-    l->depth = number(argv[4], DEPTH_MAX);
+    uint16_t port = (uint16_t)number(argv[1], 1, UINT16_MAX);
+    size_t count = number(argv[3], 1, CONNS_MAX), requests = number(argv[5], 1, SIZE_MAX);
+    size_t body = argc > 6 ? number(argv[6], 0, REQUEST_MAX) : 0;
+    l->depth = number(argv[4], 1, DEPTH_MAX);
+    (void)snprintf(l->status, sizeof l->status, "HTTP/1.1 %03zu", argc > 7 ? number(argv[7], 200, 599) : 200);
     l->unsent = requests;
-    make_requests(l, argv[1], argv[2]);
+    make_requests(l, argv[1], argv[2], body);
     for (size_t i = 0; i < count; i++)
         fds[i] = (struct pollfd){.fd = open_conn(port), .events = POLLIN};
     for (size_t i = 0; i < count; i++)

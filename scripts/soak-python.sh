@@ -1,0 +1,18 @@
+#!/bin/sh
+# A long run of the Python demo on each of some versions of Python. usage: soak-python.sh REQUESTS [3.9 ...]
+# Without a version: on build/venv.
+set -eu
+cd "$(dirname "$0")/.."
+requests=$1
+shift
+rc=0
+if [ $# = 0 ]; then
+  sh scripts/venv.sh
+  exec "${PYTHON:-python3}" tests/soak/count.py --requests "$requests"
+fi
+for version in "$@"; do
+  python=$(sh scripts/find-python.sh "$version") || { rc=1; continue; }
+  PYTHON=$python sh scripts/venv.sh "venv-$version"
+  python3 tests/soak/count.py --requests "$requests" --python "build/venv-$version/bin/python" || rc=1
+done
+exit $rc
