@@ -143,7 +143,8 @@ def test_connections_spread_evenly(start: Start, topology: str) -> None:
         clients = [server.client() for _ in range(400)]
         wait_until(lambda: sum(per_loop(monitor)) == 401, "all accepted")
         counts = per_loop(monitor)
-        assert max(counts) <= 1.25 * sum(counts) / len(counts) + 8, counts
+        # One that is not above 1.25 times the mean + 8 takes the next, whatever that makes of it.
+        assert max(counts) <= 1.25 * sum(counts) / len(counts) + 8 + 1, counts
         for client in clients:
             assert client.request().body == OK_BODY
             client.close()
