@@ -67,22 +67,27 @@ static void adopt_socket(turbo__io *io, int fd, const turbo__peer *peer) {
     }
 }
 
-/* Connections stay where they were accepted, unless this loop has clearly more than its share. */
+static uint64_t connections_of(const turbo__io *io) {
+    return atomic_load_explicit(&io->group.connections, memory_order_relaxed) +
+           atomic_load_explicit(&io->coming, memory_order_relaxed);
+}
+
+/* Connections stay where they were accepted, unless this loop would have clearly more than its share with one more. */
 static turbo__io *least_loaded(turbo__io *io) {
     turbo_server *server = io->server;
-    uint64_t sum = 0, least = UINT64_MAX;
+    uint64_t sum = 1, least = UINT64_MAX; /* with the one that is to be placed */
     turbo__io *best = io;
     if (server->io_count < 2)
         return io;
     for (size_t i = 0; i < server->io_count; i++) {
-        uint64_t n = atomic_load_explicit(&server->ios[i]->group.connections, memory_order_relaxed);
+        uint64_t n = connections_of(server->ios[i]);
         sum += n;
         if (n < least) {
             least = n;
             best = server->ios[i];
         }
     }
-    uint64_t own = atomic_load_explicit(&io->group.connections, memory_order_relaxed);
+    uint64_t own = connections_of(io) + 1;
     return own * 4 * server->io_count > (sum * 5 + 32 * server->io_count) ? best : io;
 }
 
@@ -94,7 +99,9 @@ static void place_socket(turbo__io *io, int fd, const turbo__peer *peer) {
         return;
     }
     *pass = (passed_socket){.mail = {.kind = TURBO__MAIL_SOCKET}, .fd = fd, .peer = *peer};
+    atomic_fetch_add_explicit(&to->coming, 1, memory_order_relaxed);
     if (turbo__mailbox_push_one(&to->box, &pass->mail) < 0) {
+        atomic_fetch_sub_explicit(&to->coming, 1, memory_order_relaxed);
         turbo__free(pass);
         adopt_socket(io, fd, peer);
     }
@@ -247,6 +254,7 @@ static void take_mail(turbo__io *io, turbo__mail *mail) {
         if (mail->kind == TURBO__MAIL_SOCKET) {
             passed_socket *pass = TURBO__CONTAINER(mail, passed_socket, mail);
             adopt_socket(io, pass->fd, &pass->peer);
+            atomic_fetch_sub_explicit(&io->coming, 1, memory_order_relaxed);
             turbo__free(pass);
         } else {
             take_home(TURBO__CONTAINER(mail, turbo_request, to_home));

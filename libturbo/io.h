@@ -73,6 +73,8 @@ typedef struct turbo__io {
     uint64_t made, freed_here;
     _Atomic int64_t balance;
 
+    _Atomic uint64_t coming; /* connections that others pass on to this loop, and that it has not taken yet */
+
     /* Counters: written by the loop's thread. */
     _Atomic uint64_t taken, answered, shed, dropped, abandoned, accepted, accept_errors;
 } turbo__io;

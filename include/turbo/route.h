@@ -129,9 +129,9 @@ TURBO_API void turbo_route_options_free(turbo_route_options *options);
  * @param options  NULL for defaults.
  * @param fn       the handler; NULL only when the server's executor never calls turbo_request_run().
  * @param user     handed to fn; turbo_request_user().
- * @return 0; TURBO_EINVAL for a malformed method or pattern, or placement key without a key; TURBO_EEXIST when the same method and pattern (but for
- *         parameter names) is registered, or a parameter at that place has another name; TURBO_ESTATE after start;
- *         TURBO_ENOMEM. turbo_server_error() has the details.
+ * @return 0; TURBO_EINVAL for a malformed method or pattern, or placement key without a key; TURBO_EEXIST when the same
+ *         method and pattern (but for parameter names) is registered, or a parameter at that place has another name;
+ *         TURBO_ESTATE after start; TURBO_ENOMEM. turbo_server_error() has the details.
  *
  * Owns: the strings and options are copied; user stays the caller's until the server is released and stopped.
  * Thread: setup.   Blocks: no.   Reenter: no.
