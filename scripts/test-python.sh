@@ -5,9 +5,9 @@ skipped=0
 # A number in pytest's last line. usage: pytest_count LOG passed|failed|skipped|errors?
 pytest_count() { tail -n 1 "$1" | sed -nE "s/^(.*[^0-9])?([0-9]+) ($2)( .*|,.*)?$/\2/p"; }
 
-run_pytest() { # name python directory
+run_pytest() { # name python directory_or_file...
   local log=build/pytest-$1.log status ok bad err out
-  timeout 600 "$2" -m pytest -q -p no:cacheprovider -rs "$3" 2>&1 | tee "$log"
+  timeout 600 "$2" -m pytest -q -p no:cacheprovider -rs "${@:3}" 2>&1 | tee "$log"
   status=${PIPESTATUS[0]}
   ok=$(pytest_count "$log" passed)
   bad=$(pytest_count "$log" failed)
@@ -33,8 +33,8 @@ run_e2e_asan() {
   fi
 }
 
-run_version() { # 3.9
-  local python
+run_version() { # 3.9 [file...]: without, all
+  local python files=("${@:2}")
   python=$(sh scripts/find-python.sh "$1" 2>/dev/null)
   if [ -z "$python" ]; then
     echo "SKIPPED: the bindings' tests on Python $1, which is not on this machine"
@@ -43,7 +43,7 @@ run_version() { # 3.9
   fi
   PYTHON=$python sh scripts/venv.sh test "venv-$1"
   count "python $1 environment" $?
-  [ ! -e "build/venv-$1.test.stamp" ] || run_pytest "turbo-$1" "build/venv-$1/bin/python" bindings/python/tests
+  [ ! -e "build/venv-$1.test.stamp" ] || run_pytest "turbo-$1" "build/venv-$1/bin/python" "${files[@]:-bindings/python/tests}"
 }
 
 sh scripts/venv.sh test
@@ -78,4 +78,6 @@ for version in 3.9 3.13; do
   say "bindings on Python $version"
   run_version $version
 done
+say "tasks and the GIL on Python 3.12"
+run_version 3.12 bindings/python/tests/test_tasks.py bindings/python/tests/test_coroutines.py bindings/python/tests/test_gil.py
 [ $skipped = 0 ] || printf '\n%d skipped\n' $skipped

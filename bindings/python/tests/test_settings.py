@@ -1,7 +1,6 @@
 """Settings and route options: the table, the environment, and errors that say what is wrong."""
 
 import asyncio
-import logging
 import socket
 import sys
 from typing import Any, List
@@ -10,6 +9,7 @@ import pytest
 import turbo
 from conftest import HAS_UVLOOP, Serve
 from turbo import config
+from turbo.gil import gil_enabled
 
 
 def hello() -> turbo.App:
@@ -50,6 +50,9 @@ def test_the_table() -> None:
         ({"port": -1}, ValueError, ["port", "-1"]),
         ({"port": "80"}, TypeError, ["port", "str"]),
         ({"port": True}, TypeError, ["port", "bool"]),
+        ({"switch_interval_us": -1}, ValueError, ["switch_interval_us", "-1", "1000000"]),
+        ({"switch_interval_us": 1000001}, ValueError, ["switch_interval_us", "1000001", "1000000"]),
+        ({"switch_interval_us": 0.5}, TypeError, ["switch_interval_us", "float"]),
         ({"host": None}, TypeError, ["host", "NoneType"]),
         ({"host": "no.such.host.invalid"}, OSError, ["no.such.host.invalid"]),
         ({"fd": 99999}, ValueError, []),
@@ -128,20 +131,9 @@ def test_environment(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
         hello().start(port=0)
 
 
-@pytest.mark.skipif(not config.gil_enabled(), reason="needs a GIL")
+@pytest.mark.skipif(not gil_enabled(), reason="needs a GIL")
 def test_one_shard_by_default_with_a_gil(serve: Serve) -> None:
     assert len(serve(hello()).app.shards) == 1
-
-
-@pytest.mark.skipif(not config.gil_enabled(), reason="needs a GIL")
-def test_switch_interval_is_shortened_while_shards_share_the_gil(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="turbo")
-    before = sys.getswitchinterval()
-    client = serve(hello(), shards=2)
-    assert sys.getswitchinterval() == pytest.approx(0.0005)
-    assert "switch interval" in caplog.text
-    client.app.stop()
-    assert sys.getswitchinterval() == pytest.approx(before)
 
 
 def test_loops(serve: Serve) -> None:

@@ -196,6 +196,7 @@ class App:
         mode: str = "sharded",
         debug: bool = False,
         slow_ms: Optional[int] = None,
+        switch_interval_us: Optional[int] = None,
         **settings: Any,
     ) -> "App":
         """Serve in threads of its own, until stop(). Returns self, which is a context manager that stops.
@@ -205,13 +206,15 @@ class App:
         loop. `task` is "turbo", or "stock" for asyncio's own tasks. `mode` is "sharded", or "single": one loop runs all
         coroutines, and the shards (140) only post them there, each waiting for its own. `slow_ms` has handlers logged
         that hold up their shard for longer; 0 does not, and is the default, or 100 with `debug`, which turns on the
-        debug mode of the loops, too. `settings` are those of turbo.settings(); where one is not given, the environment counts
-        (TURBO_BATCH_MAX=64), then the default.
+        debug mode of the loops, too. `switch_interval_us` is after how long a thread that runs Python lets go of the
+        GIL when others wait; 0 leaves Python's (5000), and the default is 500 where several threads run handlers. It is
+        the process's: of several servers the shortest counts. `settings` are those of turbo.settings(); where one is not
+        given, the environment counts (TURBO_BATCH_MAX=64), then the default.
 
         Raises ValueError and TypeError that name a bad setting, OSError when the address cannot be used, RuntimeError
         when the app runs already, and what on_start raised.
         """
-        self._start(Config(host, port, unix, fd, loop, task, mode, debug, slow_ms, settings), _nothing)
+        self._start(Config(host, port, unix, fd, loop, task, mode, debug, slow_ms, switch_interval_us, settings), _nothing)
         return self
 
     def run(self, host: str = "127.0.0.1", port: int = 8000, **settings: Any) -> None:
@@ -317,7 +320,7 @@ class App:
         return f"turbo listens on {where} ({count} shard{'s' if count > 1 else ''}, {loop})"
 
 
-_NAMED = ("unix", "fd", "loop", "task", "mode", "debug", "slow_ms")
+_NAMED = ("unix", "fd", "loop", "task", "mode", "debug", "slow_ms", "switch_interval_us")
 
 
 def _url_host(host: str) -> str:

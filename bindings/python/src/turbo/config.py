@@ -1,11 +1,12 @@
 """What a run of an App is given: where it listens, its loops, and the settings of libturbo's table."""
 
 import os
-import sys
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Union
 
 import asyncio
+
+from .gil import gil_enabled
 
 LoopChoice = Union[str, Callable[[], asyncio.AbstractEventLoop]]
 SettingValue = Union[int, str]
@@ -16,17 +17,19 @@ MODES = ("sharded", "single")
 SINGLE_WORKERS = 140  # what the old design ran with
 SLOW_MS = 100  # with debug=True
 SLOW_MS_MAX = 60000
-
-
-def gil_enabled() -> bool:
-    """Whether this interpreter runs one thread at a time."""
-    check: Optional[Callable[[], bool]] = getattr(sys, "_is_gil_enabled", None)
-    return True if check is None else check()
+SWITCH_INTERVAL_US_MAX = 1000000
 
 
 def _choice(name: str, value: Any, allowed: Any) -> None:
     if value not in allowed:
         raise ValueError(f"{name}: {value!r} is not one of {', '.join(allowed)}")
+
+
+def _check_int(name: str, value: Any, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}: {value!r} is {type(value).__name__}, expected int")
+    if not 0 <= value <= most:
+        raise ValueError(f"{name}: {value} is out of range, allowed are 0 to {most}")
 
 
 @dataclass
@@ -42,31 +45,24 @@ class Config:
     mode: str = "sharded"
     debug: bool = False
     slow_ms: Optional[int] = None
+    switch_interval_us: Optional[int] = None  # None: 500, where several threads run handlers; 0: Python's own
     settings: Dict[str, SettingValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.host, str):
             raise TypeError(f"host: {self.host!r} is {type(self.host).__name__}, expected str")
-        if isinstance(self.port, bool) or not isinstance(self.port, int):
-            raise TypeError(f"port: {self.port!r} is {type(self.port).__name__}, expected int")
-        if not 0 <= self.port <= 65535:
-            raise ValueError(f"port: {self.port} is out of range, allowed are 0 to 65535")
+        _check_int("port", self.port, 65535)
         if not callable(self.loop):
             _choice("loop", self.loop, LOOPS)
         _choice("task", self.task, TASKS)
         _choice("mode", self.mode, MODES)
         if not isinstance(self.debug, bool):
             raise TypeError(f"debug: {self.debug!r} is {type(self.debug).__name__}, expected bool")
-        self.slow_ms = self._checked_slow_ms()
-
-    def _checked_slow_ms(self) -> int:
         if self.slow_ms is None:
-            return SLOW_MS if self.debug else 0
-        if isinstance(self.slow_ms, bool) or not isinstance(self.slow_ms, int):
-            raise TypeError(f"slow_ms: {self.slow_ms!r} is {type(self.slow_ms).__name__}, expected int")
-        if not 0 <= self.slow_ms <= SLOW_MS_MAX:
-            raise ValueError(f"slow_ms: {self.slow_ms} is out of range, allowed are 0 to {SLOW_MS_MAX}")
-        return self.slow_ms
+            self.slow_ms = SLOW_MS if self.debug else 0
+        _check_int("slow_ms", self.slow_ms, SLOW_MS_MAX)
+        if self.switch_interval_us is not None:
+            _check_int("switch_interval_us", self.switch_interval_us, SWITCH_INTERVAL_US_MAX)
 
     def defaults(self) -> Dict[str, SettingValue]:
         """What Python changes of the table's defaults.

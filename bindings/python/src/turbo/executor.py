@@ -5,14 +5,15 @@ import threading
 from typing import Callable, Dict, List, Optional
 
 from ._native import Server, Shard
-from .config import Config, gil_enabled
+from .config import Config
 from .errors import logger
+from .gil import SwitchInterval, gil_enabled
 from .lifecycle import Hook, Lifecycle, Stage
 from .single import SharedLoop, WorkerThread
 from .slow import Watch
 from .threads import Drain, LoopThread, PoolThread, ShardThread, forward_logs
 
-SWITCH_INTERVAL = 0.0005  # seconds; at Python's 5 ms a CPU-bound handler on one shard stalls the others
+SWITCH_INTERVAL_US = 500  # at Python's 5000 a CPU-bound handler on one thread stalls the others; docs/benchmarks.md has figures
 GRACE = 0.1  # seconds after the end of a drain, by when the library has given up what is not answered
 
 
@@ -40,7 +41,7 @@ class Executor:
         self._threads: List[ShardThread] = []
         self._pool: List[PoolThread] = []
         self._shared: Optional[SharedLoop] = None
-        self._switch_interval: Optional[float] = None
+        self._switch_interval = SwitchInterval()
 
     def start(self) -> None:
         """Make the loops, run on_start, listen, start the server, connect all.
@@ -57,8 +58,8 @@ class Executor:
         except BaseException:
             self._give_up()
             raise
-        self._shorten_switch_interval()
         self._pool = [PoolThread(shard, i) for shard in self._server.shards for i in range(shard.pool_threads)]
+        self._set_switch_interval()
         for worker in self._pool:
             worker.start()
         if self._watch is not None:
@@ -94,8 +95,7 @@ class Executor:
         for shard in self._server.shards:
             shard.forget()
         forward_logs(self._server)
-        if self._switch_interval is not None:
-            sys.setswitchinterval(self._switch_interval)
+        self._switch_interval.unset()
 
     def loop_name(self) -> str:
         """The module of the class of the loops, for the line that says where the server listens."""
@@ -159,9 +159,11 @@ class Executor:
             thread.end_soon()
         self._join_threads()
 
-    def _shorten_switch_interval(self) -> None:
-        if len(self._threads) == 1 or not gil_enabled() or sys.getswitchinterval() <= SWITCH_INTERVAL:
-            return
-        self._switch_interval = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH_INTERVAL)
-        logger.info("%d shards share the GIL: switch interval %g ms", len(self._threads), SWITCH_INTERVAL * 1000)
+    def _set_switch_interval(self) -> None:
+        """Threads that run handlers let each other go on sooner than Python would have them."""
+        wanted, threads = self._config.switch_interval_us, len(self._threads) + len(self._pool)
+        if wanted is None and threads > 1 and gil_enabled() and sys.getswitchinterval() * 1e6 > SWITCH_INTERVAL_US:
+            wanted = SWITCH_INTERVAL_US
+        if wanted:
+            self._switch_interval.set(wanted / 1e6)
+            logger.info("%d threads run handlers: GIL switch interval %g ms", threads, wanted / 1000)
