@@ -10,7 +10,7 @@ REQUESTS = 2000000
 VERSIONS =
 
 .PHONY: help deps build build-all run run-c test soak soak-python coverage fuzz bench bench-peers bench-phases \
-        bench-instructions sweep docs install clean
+        bench-python bench-convoy bench-instructions sweep docs install clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
@@ -25,6 +25,8 @@ help:
 	@echo "make bench     measure the demos beside other servers (5 minutes; BENCH_ROUNDS=15 for figures to keep)"
 	@echo "make bench-peers    Python servers from PyPI beside turbo (5 minutes; PEERS_ROUNDS=9 for figures to keep)"
 	@echo "make bench-phases   the goals of the work libturbo comes from: mode=single, phases A, B, C (PHASES_ROUNDS)"
+	@echo "make bench-python   what features of the Python binding cost a request (PYTHON_ROUNDS)"
+	@echo "make bench-convoy   handlers that keep the GIL beside ones that do not (CONVOY_ROUNDS)"
 	@echo "make bench-instructions   count instructions and system calls of a request"
 	@echo "make sweep     the Python demo with one setting changed at a time (8 minutes; FULL=1: the grid too, 13 minutes;"
 	@echo "               SWEEP_ROUNDS, SWEEP_SECONDS); DOCS=1 writes docs/results.md, else all goes into build/"
@@ -88,6 +90,16 @@ bench-phases: build-all
 	@sh scripts/deps.sh bench
 	@sh scripts/venv.sh
 	@$(PYTHON) tests/bench/bench_phases.py
+
+bench-python: build-all
+	@sh scripts/deps.sh bench
+	@sh scripts/venv.sh
+	@$(PYTHON) tests/bench/bench_python.py
+
+bench-convoy: build-all
+	@sh scripts/deps.sh bench
+	@sh scripts/venv.sh
+	@$(PYTHON) tests/bench/bench_convoy.py
 
 bench-instructions: build-all
 	@sh scripts/deps.sh bench

@@ -19,6 +19,12 @@ def _spread(values: List[float]) -> Optional[dict]:
     return {"median": median(values), "least": min(values), "most": max(values)} if values else None
 
 
+def differences(samples: List[dict], load: str, target: str, other: str, key: str) -> Optional[dict]:
+    """How much more a target has of something than another one, round by round; None when one was not measured."""
+    ours, theirs = _by_round(samples, load, target), _by_round(samples, load, other)
+    return _spread([ours[r][key] - theirs[r][key] for r in sorted(ours.keys() & theirs.keys())])
+
+
 def summarize(samples: List[dict], yardsticks: Sequence[str] = ("bare", "nginx"),
               keys: Sequence[str] = KEYS) -> List[dict]:
     """A row for each load and target, in the order in which they were first measured."""
@@ -62,7 +68,7 @@ def print_lines(heads: List[str], lines: List[List[str]]) -> None:
 def cells(row: dict) -> List[str]:
     return [row["target"], f"{row['per_second']:,.0f}" if row["per_second"] else "-", _time(row["p50_us"]),
             _time(row["p95_us"]), _time(row["p99_us"]), str(row["failed"]),
-            f"{row['cpu_us']:.2f} us" if row["cpu_us"] else "-"]
+            f"{row['cpu_us']:.2f} us" if row.get("cpu_us") else "-"]
 
 
 def print_tables(rows: List[dict], loads: Dict[str, object]) -> None:
