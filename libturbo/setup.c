@@ -153,6 +153,15 @@ static int add_route(turbo_server *server, const char *method, const char *patte
     return 0;
 }
 
+/* @return what about a route's options makes no sense together; NULL: nothing. */
+static const char *wrong_with(const turbo__route *route) {
+    if (route->placement == TURBO__PLACEMENT_KEY && route->key.kind == TURBO__KEY_NONE)
+        return "placement key needs the route's option \"key\"";
+    if (route->executor == TURBO__EXECUTOR_INLINE && route->inflight_max > 0)
+        return "inflight_max does not go with executor inline, which has nothing in flight on shards";
+    return NULL;
+}
+
 static int new_route(turbo__route **out, turbo_server *server, const char *method, const char *pattern,
                      const turbo_route_options *options, void *user) {
     if (!in_setup(server))
@@ -160,9 +169,10 @@ static int new_route(turbo__route **out, turbo_server *server, const char *metho
     int rc = turbo__route_new(out, method, pattern, options, &server->settings);
     if (rc < 0)
         return refuse(server, rc, turbo_strerror(rc));
-    if ((*out)->placement == TURBO__PLACEMENT_KEY && (*out)->key.kind == TURBO__KEY_NONE) {
+    const char *wrong = wrong_with(*out);
+    if (wrong != NULL) {
         turbo__route_free(*out);
-        return refuse(server, TURBO_EINVAL, "placement key needs the route's option \"key\"");
+        return refuse(server, TURBO_EINVAL, wrong);
     }
     (*out)->user = user;
     return 0;

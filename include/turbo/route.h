@@ -35,6 +35,8 @@ typedef size_t (*turbo_placement_fn)(const turbo_request *req, size_t shards, vo
  * | batch_max | 1 .. 65536 | most requests that a batch callback gets at once |
  * | batch_wait_us | 0 .. 10000000 | how long a batch callback's batch may wait for more |
  *
+ * inflight_max does not go with executor inline, which has nothing in flight on shards.
+ *
  * @param out  receives the options.
  * @return 0; TURBO_ENOMEM.
  *

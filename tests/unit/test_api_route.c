@@ -56,6 +56,12 @@ Test(api_route, route_refuses_and_says_why) {
     cr_expect_eq(turbo_route_options_set(options, "placement", "key"), 0);
     cr_expect_eq(turbo_server_route(server, "GET", "/key", options, answer_ok, NULL), TURBO_EINVAL);
     cr_expect_str_eq(turbo_server_error(server), "placement key needs the route's option \"key\"");
+    cr_expect_eq(turbo_route_options_set(options, "key", "param:id"), 0);
+    cr_expect_eq(turbo_route_options_set(options, "inflight_max", "1"), 0);
+    cr_expect_eq(turbo_route_options_set(options, "executor", "inline"), 0);
+    cr_expect_eq(turbo_server_route(server, "GET", "/in/{id}", options, answer_ok, NULL), TURBO_EINVAL);
+    cr_expect_str_eq(turbo_server_error(server),
+                     "inflight_max does not go with executor inline, which has nothing in flight on shards");
     turbo_route_options_free(options);
     cr_expect_eq(turbo_server_route(server, "GET", "/users/{id}", NULL, answer_ok, NULL), 0);
     cr_expect_str_empty(turbo_server_error(server));
