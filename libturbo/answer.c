@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "exchange.h"
 #include "fields.h"
+#include "http1_trailer.h"
 #include "http1_write.h"
 #include "io.h"
 #include "mem.h"
@@ -232,6 +233,23 @@ int turbo_request_respond_write(turbo_request *req, const void *data, size_t len
     if (req->done == NULL)
         send_home(req);
     return 0;
+}
+
+static turbo__buf *trailer_lines(turbo_request *req) {
+    if (req->resp_trailers == NULL && (req->resp_trailers = turbo__malloc(sizeof *req->resp_trailers)) != NULL)
+        turbo__buf_init(req->resp_trailers, TURBO__RESPONSE_FIELDS_MAX);
+    return req->resp_trailers;
+}
+
+int turbo_request_respond_trailer(turbo_request *req, const char *name, size_t name_len, const char *value,
+                                  size_t value_len) {
+    if (atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__BEGUN)
+        return TURBO_ESTATE;
+    if (!turbo__is_token(name, name_len) || !turbo__is_field_value(value, value_len) ||
+        turbo__h1_trailer_is_forbidden((turbo_str){name, name_len}))
+        return TURBO_EINVAL;
+    turbo__buf *lines = trailer_lines(req); /* ours until the end, which publishes it */
+    return lines == NULL ? TURBO_ENOMEM : turbo__response_append_line(lines, name, name_len, value, value_len);
 }
 
 int turbo_request_respond_end(turbo_request *req) {

@@ -121,6 +121,9 @@ static void destroy(turbo_request *req) {
     if (req->owns_body)
         turbo__free(req->body);
     free_trailers(req->trailers);
+    if (req->resp_trailers != NULL)
+        turbo__buf_free(req->resp_trailers);
+    turbo__free(req->resp_trailers);
     int detached = req->done != NULL;
     turbo__free(req);
     if (io != NULL)

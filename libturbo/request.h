@@ -113,6 +113,7 @@ struct turbo_request {
     /* The answer. */
     turbo_response *resp;       /* own, or one that respond() took     */
     turbo_response own;
+    turbo__buf *resp_trailers;         /* of a streamed one: ready lines; NULL: none */
     _Atomic(turbo__part *) new_parts; /* newest first                  */
     _Atomic uint64_t unsent;    /* bytes of parts that have not reached the connection */
     atomic_uint want_writable;  /* a write got TURBO_EAGAIN            */

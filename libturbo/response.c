@@ -44,30 +44,30 @@ void turbo_response_free(turbo_response *resp) {
         turbo__free(resp);
 }
 
-static int append_line(turbo_response *resp, const char *name, size_t name_len, const char *value, size_t value_len) {
-    turbo__buf *fields = &resp->fields;
-    int rc = turbo__buf_reserve(fields, name_len + value_len + 4);
+int turbo__response_append_line(turbo__buf *lines, const char *name, size_t name_len, const char *value,
+                                size_t value_len) {
+    int rc = turbo__buf_reserve(lines, name_len + value_len + 4);
     if (rc < 0)
         return rc;
-    char *to = fields->data + fields->len;
+    char *to = lines->data + lines->len;
     memcpy(to, name, name_len);
     memcpy(to + name_len, ": ", 2);
     if (value_len > 0)
         memcpy(to + name_len + 2, value, value_len);
     memcpy(to + name_len + 2 + value_len, "\r\n", 2);
-    fields->len += name_len + value_len + 4;
+    lines->len += name_len + value_len + 4;
     return 0;
 }
 
 int turbo__response_line(turbo_response *resp, const char *name, const char *value) {
-    return append_line(resp, name, strlen(name), value, strlen(value));
+    return turbo__response_append_line(&resp->fields, name, strlen(name), value, strlen(value));
 }
 
 #define IS(text) turbo__ascii_equal(name, len, text, sizeof(text) - 1)
 
 /* Fields by which the library frames messages and manages connections are not the handler's. */
 static int is_forbidden(const char *name, size_t len) {
-    return IS("Transfer-Encoding") || IS("Trailer") || IS("Keep-Alive") || IS("Proxy-Connection");
+    return IS("Transfer-Encoding") || IS("Keep-Alive") || IS("Proxy-Connection");
 }
 
 static int set_length(turbo_response *resp, const char *value, size_t len) {
@@ -97,7 +97,7 @@ int turbo_response_field_add(turbo_response *resp, const char *name, size_t len,
         resp->close = 1;
         return 0;
     }
-    int rc = append_line(resp, name, len, value, value_len);
+    int rc = turbo__response_append_line(&resp->fields, name, len, value, value_len);
     if (rc == 0 && IS("Date"))
         resp->has_date = 1;
     if (rc == 0 && IS("Upgrade"))
@@ -145,7 +145,7 @@ int turbo_response_body_lend(turbo_response *resp, const void *data, size_t len)
 
 int32_t turbo_response_status(const turbo_response *resp) { return resp->status; }
 
-/* The lines were made by append_line(), so their shape is known. */
+/* The lines were made by turbo__response_append_line(), so their shape is known. */
 static turbo_str find_line(const turbo__buf *fields, const char *name, size_t name_len) {
     const char *at = fields->data, *end = at + fields->len;
     while (at < end) {

@@ -43,6 +43,10 @@ static inline int turbo__status_has_no_body(int32_t status) {
     return status < 200 || status == 204 || status == 205 || status == 304;
 }
 
+/** Append "Name: value\r\n", unchecked. @return 0; TURBO_ETOOBIG; TURBO_ENOMEM. */
+int turbo__response_append_line(turbo__buf *lines, const char *name, size_t name_len, const char *value,
+                                size_t value_len);
+
 /** Give the body back (not a lent one: that is the request's matter) and free the fields; the struct itself stays. */
 void turbo__response_clear(turbo_response *resp);
 

@@ -197,6 +197,16 @@ static int put_parts(turbo__exchange *ex, turbo_request *req) {
     return rc;
 }
 
+/* The last chunk, the trailer section and its end (RFC 9112 7.1). */
+static int put_last_chunk(turbo__exchange *ex, const turbo_request *req) {
+    const turbo__buf *trailers = req->resp_trailers;
+    if (trailers == NULL)
+        return put_bytes(ex, "0\r\n\r\n", 5);
+    int rc = put_bytes(ex, "0\r\n", 3);
+    rc = rc < 0 ? rc : put_bytes(ex, trailers->data, trailers->len);
+    return rc < 0 ? rc : put_bytes(ex, "\r\n", 2);
+}
+
 /* The handler failed, or wrote less than it promised: the client must not take the answer for whole. */
 static int is_short(const turbo_request *req) {
     return req->failed || (req->frame == TURBO__FRAME_LENGTH && sends_body(req) && req->written < req->resp_length);
@@ -215,7 +225,7 @@ int turbo__write_stream(turbo__exchange *ex, turbo_request *req) {
         return TURBO_EAGAIN;
     if (is_short(req))
         return TURBO__WRITE_LAST;
-    if (req->frame == TURBO__FRAME_CHUNKED && sends_body(req) && (rc = put_bytes(ex, "0\r\n\r\n", 5)) < 0)
+    if (req->frame == TURBO__FRAME_CHUNKED && sends_body(req) && (rc = put_last_chunk(ex, req)) < 0)
         return rc;
     return req->stream_last ? TURBO__WRITE_LAST : TURBO__WRITE_DONE;
 }

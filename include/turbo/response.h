@@ -51,7 +51,7 @@ TURBO_API void turbo_response_free(turbo_response *resp);
  * @param resp   not NULL.
  * @param name   a token (RFC 9110 5.6.2), name_len bytes; copied.
  * @param value  a field value (RFC 9110 5.5: no CR, LF, NUL or other control character but HTAB), copied.
- * @return 0; TURBO_EINVAL for a malformed name or value, Transfer-Encoding, Trailer, Keep-Alive, another Connection,
+ * @return 0; TURBO_EINVAL for a malformed name or value, Transfer-Encoding, Keep-Alive, another Connection,
  *         or a Content-Length that is no number; TURBO_ETOOBIG when all fields pass 64 KiB; TURBO_ENOMEM.
  *
  * Owns: the bytes stay the caller's.
@@ -231,6 +231,28 @@ TURBO_API int turbo_request_respond_begin(turbo_request *req, turbo_response *re
  * Since: 0.1
  */
 TURBO_API int turbo_request_respond_write(turbo_request *req, const void *data, size_t len);
+
+/**
+ * Add a trailer field to a streamed answer: fields behind the body, such as a checksum of it (RFC 9110 6.5). Repeated
+ * names are sent each on a line of its own, in order.
+ *
+ * They are sent when the answer is chunked and has a body; else (a Content-Length, HTTP/1.0, HEAD, a request without a
+ * connection) they are dropped, as recipients may drop them, too: a client that wants them says "TE: trailers". The field
+ * Trailer, added to the response, announces them (RFC 9110 6.6.2).
+ *
+ * @param req    not NULL; its answer has begun.
+ * @param name   a token (RFC 9110 5.6.2), name_len bytes; copied.
+ * @param value  a field value (RFC 9110 5.5), value_len bytes; copied.
+ * @return 0; TURBO_EINVAL for a malformed name or value, or a field that may not be a trailer (RFC 9110 6.5.1: framing,
+ *         routing, authentication, content format, caching ...); TURBO_ETOOBIG when all pass 64 KiB; TURBO_ESTATE when the
+ *         answer has not begun or has ended; TURBO_ENOMEM.
+ *
+ * Owns: the bytes stay the caller's.
+ * Thread: any, one at a time for one request.   Blocks: no.   Reenter: allowed inside any callback.
+ * Since: 0.1
+ */
+TURBO_API int turbo_request_respond_trailer(turbo_request *req, const char *name, size_t name_len, const char *value,
+                                            size_t value_len);
 
 /**
  * End a streamed answer. When less was written than the Content-Length said, the connection is closed so that the

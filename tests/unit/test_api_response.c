@@ -57,7 +57,7 @@ Test(api_response, new_takes_final_statuses_and_needs_memory) {
 Test(api_response, fields_that_are_malformed_or_the_librarys) {
     static const char *const bad[][2] = {
         {"", "x"},           {"a b", "x"},          {"a:", "x"},         {"a\r\n", "x"},          {"\xe4", "x"},
-        {"a", "x\r\nb: y"},  {"a", "x\n"},          {"a", "x\x01"},      {"a", "\x7f"},           {"Trailer", "x"},
+        {"a", "x\r\nb: y"},  {"a", "x\n"},          {"a", "x\x01"},      {"a", "\x7f"},           {"keep-alive", ""},
         {"Keep-Alive", "5"}, {"Connection", "x"}, {"connection", "keep-alive"}, {"Connection", "upgrade"},
         {"Transfer-Encoding", "chunked"},           {"Content-Length", "-1"}, {"content-length", "1x"},
         {"Content-Length", ""}, {"Content-Length", "18446744073709551616"}};
@@ -172,6 +172,42 @@ Test(api_response, streamed_calls_out_of_order) {
     turbo_response_free(other);
     cr_expect_eq(client_answer(&c), 200);
     cr_expect_str_eq(c.body, "abc");
+    end(&r, &c);
+}
+
+#define TEXT(text) text, strlen(text)
+
+/* errors: turbo_request_respond_trailer TURBO_ESTATE, TURBO_EINVAL, TURBO_ETOOBIG */
+Test(api_response, trailers_that_are_refused) {
+    static char large[65536];
+    rig r;
+    client c;
+    turbo_request *req = ask(&r, &c, 0, "");
+    cr_expect_eq(turbo_request_respond_trailer(req, TEXT("X-Sum"), TEXT("1")), TURBO_ESTATE);
+    cr_assert_eq(turbo_request_respond_begin(req, new_response(200)), 0);
+    cr_expect_eq(turbo_request_respond_trailer(req, TEXT("X Sum"), TEXT("1")), TURBO_EINVAL);
+    cr_expect_eq(turbo_request_respond_trailer(req, TEXT(""), TEXT("1")), TURBO_EINVAL);
+    cr_expect_eq(turbo_request_respond_trailer(req, TEXT("X-Sum"), TEXT("1\r\nX: y")), TURBO_EINVAL);
+    cr_expect_eq(turbo_request_respond_trailer(req, TEXT("content-length"), TEXT("1")), TURBO_EINVAL);
+    cr_expect_eq(turbo_request_respond_trailer(req, TEXT("Set-Cookie"), TEXT("a=1")), TURBO_EINVAL);
+    memset(large, 'x', sizeof large - 1);
+    cr_expect_eq(turbo_request_respond_trailer(req, TEXT("X"), TEXT(large)), TURBO_ETOOBIG);
+    large[sizeof large - 6] = '\0'; /* with "X: " and CRLF: 65,535 bytes */
+    cr_expect_eq(turbo_request_respond_trailer(req, TEXT("X"), TEXT(large)), 0);
+    cr_expect_eq(turbo_request_respond_trailer(req, TEXT("Y"), TEXT("")), TURBO_ETOOBIG);
+    cr_expect_eq(turbo_request_respond_end(req), 0);
+    cr_expect_eq(turbo_request_respond_trailer(req, TEXT("X-Sum"), TEXT("1")), TURBO_ESTATE);
+    end(&r, &c);
+}
+
+/* errors: turbo_request_respond_trailer TURBO_ENOMEM */
+Test(api_response, trailers_without_memory) {
+    rig r;
+    client c;
+    turbo_request *req = ask(&r, &c, 0, "");
+    cr_assert_eq(turbo_request_respond_begin(req, new_response(200)), 0);
+    FAILS_WITHOUT_MEMORY(TURBO_ENOMEM, turbo_request_respond_trailer(req, TEXT("X-Sum"), TEXT("1")), );
+    cr_expect_eq(turbo_request_respond_end(req), 0);
     end(&r, &c);
 }
 

@@ -58,6 +58,49 @@ static const char *behind_head(client *c) {
     return at == NULL ? "no head" : at + 4;
 }
 
+/* -- trailers -- */
+
+struct trailing {
+    const char *request, *field, *value, *rest;
+};
+
+Test(write, trailers_follow_the_last_chunk_where_there_is_one) {
+    static const struct trailing cases[] = {
+        {ASK, NULL, NULL, "3\r\nabc\r\n0\r\nX-Sum: 1\r\nX-Sum: 2\r\nempty: \r\n\r\n"},
+        {ASK, "Content-Length", "3", "abc"},
+        {"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", NULL, NULL, ""},
+        {"GET / HTTP/1.0\r\n\r\n", NULL, NULL, "abc"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct trailing *t = &cases[i];
+        rig r;
+        client c;
+        start(&r, &c, 0);
+        turbo_request *req = ask(&r, &c, t->request);
+        cr_expect_eq(turbo_request_respond_begin(req, response(200, t->field, t->value, NULL)), 0);
+        cr_expect_eq(turbo_request_respond_trailer(req, "X-Sum", 5, "1", 1), 0);
+        cr_expect_eq(turbo_request_respond_write(req, "abc", 3), 0);
+        cr_expect_eq(turbo_request_respond_trailer(req, "X-Sum", 5, "2", 1), 0);
+        cr_expect_eq(turbo_request_respond_trailer(req, "empty", 5, NULL, 0), 0);
+        cr_expect_eq(turbo_request_respond_end(req), 0);
+        cr_expect_str_eq(behind_head(&c), t->rest, "case %zu: %s", i, c.data);
+        end(&r, &c);
+    }
+}
+
+Test(write, an_answer_that_fails_has_no_trailers) {
+    rig r;
+    client c;
+    start(&r, &c, 0);
+    turbo_request *req = ask(&r, &c, ASK);
+    cr_expect_eq(turbo_request_respond_begin(req, response(200, NULL, NULL, NULL)), 0);
+    cr_expect_eq(turbo_request_respond_trailer(req, "X-Sum", 5, "1", 1), 0);
+    cr_expect_eq(turbo_request_respond_write(req, "abc", 3), 0);
+    cr_expect_eq(turbo_request_fail(req), 0);
+    cr_expect_str_eq(behind_head(&c), "3\r\nabc\r\n");
+    end(&r, &c);
+}
+
 /* -- whole answers -- */
 
 struct framing {

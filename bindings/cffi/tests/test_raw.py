@@ -316,6 +316,8 @@ def test_streaming(raw: Raw) -> None:
         ok(lib.turbo_request_respond_begin(req, out[0]))
         for part in (b"one,", b"two"):
             ok(lib.turbo_request_respond_write(req, part, len(part)))
+        ok(lib.turbo_request_respond_trailer(req, b"X-Sum", 5, b"7", 1))
+        assert lib.turbo_request_respond_trailer(req, b"Host", 4, b"x", 1) == lib.TURBO_EINVAL
         ok(lib.turbo_request_respond_end(req))
         assert lib.turbo_request_fail(req) == lib.TURBO_ESTATE
 

@@ -199,6 +199,8 @@ int turbo_request_respond(turbo_request *req, turbo_response *resp);
 int turbo_request_reply(turbo_request *req, int32_t status, const char *content_type, const void *data, size_t len);
 int turbo_request_respond_begin(turbo_request *req, turbo_response *resp);
 int turbo_request_respond_write(turbo_request *req, const void *data, size_t len);
+int turbo_request_respond_trailer(turbo_request *req, const char *name, size_t name_len, const char *value,
+    size_t value_len);
 int turbo_request_respond_end(turbo_request *req);
 int turbo_request_fail(turbo_request *req);
 int turbo_request_on_writable(turbo_request *req, turbo_request_fn fn, void *user);
