@@ -196,9 +196,9 @@ def test_streamed_answer(serve: Serve) -> None:
     def handler(request: Request) -> None:
         request.begin(Response(200, [("Content-Type", "text/plain")], b"first,"))
         assert all(request.write(b"%d," % i) for i in range(3))
-        request.trailer("X-Count", "3")
+        request.add_trailer("X-Count", "3")
         with pytest.raises(turbo_cffi.Error):
-            request.trailer("Content-Length", "3")
+            request.add_trailer("Content-Length", "3")
         request.end()
         with pytest.raises(turbo_cffi.Error):
             request.write(b"more")

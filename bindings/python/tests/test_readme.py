@@ -34,6 +34,13 @@ def test_quickstart(serve: Serve) -> None:
     assert client.post("/predict", b"abc").body == b'{"length":3}'
 
 
+def test_answers_in_parts(serve: Serve) -> None:
+    client = serve(section("respond(")["app"])
+    answer = client.get("/numbers")
+    assert answer.headers["x-kind"] == "numbers" and answer.body.split() == [b"%d" % i for i in range(1000)]
+    assert client.get("/ticks").body == b"".join(b'id: %d\ndata: {"tick": %d}\n\n' % (i, i) for i in range(3))
+
+
 def test_pool(serve: Serve) -> None:
     assert serve(section("threads=")["app"]).get("/report").body == b"done\n"
 
@@ -64,7 +71,7 @@ def test_background(serve: Serve) -> None:
 
 
 def test_every_example_is_run() -> None:
-    assert len(SECTIONS) == 5
+    assert len(SECTIONS) == 6
 
 
 def test_every_setting_that_the_readme_names_exists() -> None:

@@ -179,7 +179,7 @@ class Request:
         check(code)
         return True
 
-    def trailer(self, name: str, value: str) -> None:
+    def add_trailer(self, name: str, value: str) -> None:
         """Add a field behind the body of a streamed answer (RFC 9110 6.5), sent when that is chunked."""
         field = [text.encode("latin-1") for text in (name, value)]
         check(lib.turbo_request_respond_trailer(self.ptr, field[0], len(field[0]), field[1], len(field[1])))

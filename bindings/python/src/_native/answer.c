@@ -320,12 +320,16 @@ static void fail(RequestObject *request) {
 }
 
 static void finish_failed(RequestObject *request, PyObject *result) {
-    if (result == NULL || answer(request, result) < 0)
+    if (request->writing)
+        turbopy_stream_returned(request, result);
+    else if (result == NULL || answer(request, result) < 0)
         fail_default(request);
 }
 
 static void finish_request(RequestObject *request, PyObject *result) {
-    if (result == NULL || answer(request, result) < 0)
+    if (request->writing)
+        turbopy_stream_returned(request, result);
+    else if (result == NULL || answer(request, result) < 0)
         fail(request);
 }
 

@@ -22,15 +22,15 @@ static PyObject *module_settings(PyObject *module, PyObject *unused) {
 }
 
 static PyObject *module_set_hooks(PyObject *module, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"log_failure", "pump", "await_any", "bad_json", "http_error", "json_dumps", "json_loads", NULL};
+    static char *names[] = {"log_failure", "pump", "respond", "await_any", "bad_json", "http_error", "json_dumps", "json_loads", NULL};
     turbopy_state *st = state_of_module(module);
-    PyObject *hooks[7];
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOOOO:set_hooks", names, &hooks[0], &hooks[1], &hooks[2], &hooks[3],
-                                     &hooks[4], &hooks[5], &hooks[6]))
+    PyObject *hooks[8];
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOOOOO:set_hooks", names, &hooks[0], &hooks[1], &hooks[2], &hooks[3],
+                                     &hooks[4], &hooks[5], &hooks[6], &hooks[7]))
         return NULL;
-    PyObject **places[] = {&st->log_failure, &st->pump,       &st->await_any, &st->bad_json,
-                           &st->HTTPError,   &st->json_dumps, &st->json_loads};
-    for (size_t i = 0; i < 7; i++)
+    PyObject **places[] = {&st->log_failure, &st->pump,      &st->respond,    &st->await_any,
+                           &st->bad_json,    &st->HTTPError, &st->json_dumps, &st->json_loads};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
         Py_XSETREF(*places[i], Py_NewRef(hooks[i]));
     Py_RETURN_NONE;
 }

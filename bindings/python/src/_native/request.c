@@ -269,6 +269,11 @@ static PyMethodDef request_methods[] = {
     {"background", (PyCFunction)(void (*)(void))turbopy_background_add, METH_VARARGS | METH_KEYWORDS,
      "background($self, fn, /, *args, **kwargs)\n--\n\nCall fn on the shard's loop once the answer was handed over. fn may be a\n"
      "coroutine function. RuntimeError when the answer was handed over already."},
+    {"respond", (PyCFunction)(void (*)(void))turbopy_stream_respond, METH_VARARGS | METH_KEYWORDS,
+     "respond($self, /, status=200, headers=None, content_type=None)\n--\n\nBegin an answer that the handler writes part by part: "
+     "turbo.ResponseWriter. It ends when the\nhandler returns, None; an exception cuts it off. On the shard's thread only."},
+    {"_begin", (PyCFunction)turbopy_stream_open, METH_O, NULL},
+    {"_trailer", (PyCFunction)(void (*)(void))turbopy_stream_trailer, METH_FASTCALL, NULL},
     {"_write", (PyCFunction)turbopy_stream_write, METH_O, NULL},
     {"_writable", (PyCFunction)turbopy_stream_writable, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -27,6 +27,7 @@ typedef struct RequestObject {
     char watched;
     char told; /* its task was cancelled, by us */
     char over; /* the answer was handed over, whole */
+    char writing; /* its handler writes the answer: it has begun, and ends when the handler does */
 } RequestObject;
 
 extern PyType_Spec turbopy_request_spec;

@@ -50,6 +50,22 @@ static int add_field(turbo_response *resp, PyObject *name, PyObject *value) {
     return rc;
 }
 
+int turbopy_response_trailer(turbo_request *req, PyObject *name, PyObject *value) {
+    turbo_str name_text, value_text;
+    PyObject *keep_name = NULL, *keep_value = NULL;
+    int rc = -1;
+    if (field_text(name, &name_text, &keep_name) == 0 && field_text(value, &value_text, &keep_value) == 0) {
+        rc = turbo_request_respond_trailer(req, name_text.data, name_text.len, value_text.data, value_text.len);
+        if (rc == TURBO_EINVAL)
+            PyErr_Format(PyExc_ValueError, "trailer field %R: %R is malformed, or may not be a trailer", name, value);
+        else if (rc < 0)
+            turbopy_raise(rc, NULL);
+    }
+    Py_XDECREF(keep_name);
+    Py_XDECREF(keep_value);
+    return rc;
+}
+
 static int add_pair(turbo_response *resp, PyObject *pair) {
     PyObject *fast = PySequence_Fast(pair, "a header field is a pair of name and value");
     int rc = -1;
@@ -167,10 +183,11 @@ static int response_init(ResponseObject *self, PyObject *args, PyObject *kwargs)
 }
 
 static int stream_init(ResponseObject *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"content", "status", "headers", "content_type", NULL};
-    PyObject *content, *headers = Py_None, *type = Py_None;
+    static char *names[] = {"content", "status", "headers", "content_type", "trailers", NULL};
+    PyObject *content, *headers = Py_None, *type = Py_None, *trailers = Py_None;
     long status = STATUS_MIN;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|lOO:StreamingResponse", names, &content, &status, &headers, &type))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|lOOO:StreamingResponse", names, &content, &status, &headers, &type,
+                                     &trailers))
         return -1;
     if (!PyIter_Check(content) && !PyObject_HasAttrString(content, "__aiter__") &&
         !PyObject_HasAttrString(content, "__iter__")) {
@@ -178,7 +195,10 @@ static int stream_init(ResponseObject *self, PyObject *args, PyObject *kwargs) {
                      Py_TYPE(content)->tp_name);
         return -1;
     }
-    return response_fill(self, content, status, headers, type);
+    if (response_fill(self, content, status, headers, type) < 0)
+        return -1;
+    Py_XSETREF(self->trailers, Py_NewRef(trailers));
+    return 0;
 }
 
 static int response_traverse(ResponseObject *self, visitproc visit, void *arg) {
@@ -186,6 +206,7 @@ static int response_traverse(ResponseObject *self, visitproc visit, void *arg) {
     Py_VISIT(self->body);
     Py_VISIT(self->headers);
     Py_VISIT(self->content_type);
+    Py_VISIT(self->trailers);
     return 0;
 }
 
@@ -193,6 +214,7 @@ static int response_clear(ResponseObject *self) {
     Py_CLEAR(self->body);
     Py_CLEAR(self->headers);
     Py_CLEAR(self->content_type);
+    Py_CLEAR(self->trailers);
     return 0;
 }
 
@@ -245,6 +267,7 @@ static PyMemberDef response_members[] = {
 
 static PyMemberDef stream_members[] = {
     {"content", T_OBJECT_EX, offsetof(ResponseObject, body), 0, "What gives the parts."},
+    {"trailers", T_OBJECT, offsetof(ResponseObject, trailers), 0, "Fields behind the body, or a function that makes them."},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -273,10 +296,11 @@ PyType_Spec turbopy_response_spec = {
 };
 
 static PyType_Slot stream_slots[] = {
-    {Py_tp_doc, "StreamingResponse(content, status=200, headers=None, content_type=None)\n--\n\n"
+    {Py_tp_doc, "StreamingResponse(content, status=200, headers=None, content_type=None, trailers=None)\n--\n\n"
                 "An answer that is sent in parts: content is an iterable, or an asynchronous iterable, of bytes-like or\n"
                 "str parts. It is asked for the next part only when the client has taken enough of those before. With a\n"
-                "Content-Length among headers the answer has that length, else it is chunked."},
+                "Content-Length among headers the answer has that length, else it is chunked. trailers are fields behind\n"
+                "a chunked body: as headers, or a function that is called when the parts are sent and returns such."},
     {Py_tp_init, stream_init},
     {Py_tp_traverse, response_traverse},
     {Py_tp_clear, response_clear},

@@ -12,6 +12,7 @@ typedef struct ResponseObject {
     PyObject *body;         /* StreamingResponse: what gives the parts */
     PyObject *headers;      /* list of (name, value)                   */
     PyObject *content_type; /* str or None                             */
+    PyObject *trailers;     /* StreamingResponse: as given; may be NULL */
     PyObject *weakrefs;
     long status;
 } ResponseObject;
@@ -26,6 +27,9 @@ extern PyType_Spec turbopy_stream_spec; /* its base is Response */
  * @return NULL with ValueError or TypeError naming the field.
  */
 turbo_response *turbopy_response_head(const ResponseObject *self, const char *default_type);
+
+/** Add a trailer field to a streamed answer. @return 0; < 0 with an exception. */
+int turbopy_response_trailer(turbo_request *req, PyObject *name, PyObject *value);
 
 /** The content type as text: content_type, else default_type; NULL with an exception when it is no text. */
 const char *turbopy_response_type(const ResponseObject *self, const char *default_type);

@@ -46,11 +46,70 @@ int turbopy_stream_begin(RequestObject *request, ResponseObject *response) {
         turbopy_stream_end(request, 1);
         return 0;
     }
-    PyObject *args[] = {(PyObject *)request, response->body};
+    PyObject *args[] = {(PyObject *)request, response->body,
+                        response->trailers == NULL ? Py_None : response->trailers};
     turbopy_dispatch(request->shard, TURBOPY_FOR_STREAM, (PyObject *)request,
-                     PyObject_Vectorcall(request->shard->st->pump, args, 2, NULL));
+                     PyObject_Vectorcall(request->shard->st->pump, args, 3, NULL));
     return 0;
 }
+
+/* -- answers that their handler writes -- */
+
+PyObject *turbopy_stream_respond(RequestObject *request, PyObject *args, PyObject *kwargs) {
+    PyObject *respond = request->shard->st->respond, *all = PyTuple_New(PyTuple_GET_SIZE(args) + 1), *writer;
+    if (all == NULL)
+        return NULL;
+    PyTuple_SET_ITEM(all, 0, Py_NewRef((PyObject *)request));
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); i++)
+        PyTuple_SET_ITEM(all, i + 1, Py_NewRef(PyTuple_GET_ITEM(args, i)));
+    writer = PyObject_Call(respond, all, kwargs);
+    Py_DECREF(all);
+    return writer;
+}
+
+/* @return why this request's handler cannot write its answer itself; NULL: it can. */
+static const char *cannot_write(const RequestObject *request) {
+    const turbopy_route *route = turbo_request_user(request->req);
+    if (route->is_batch)
+        return "respond(): a batch handler returns its answers";
+    if (request->shard->task_mode == TURBOPY_TASK_POSTED)
+        return "respond(): in mode=\"single\" nobody waits for room meanwhile; return a turbo.StreamingResponse";
+    if (!turbopy_shard_is_here(request->shard))
+        return "respond(): only on the shard's thread; elsewhere return a turbo.StreamingResponse";
+    return NULL;
+}
+
+PyObject *turbopy_stream_open(RequestObject *request, PyObject *response) {
+    const char *why = cannot_write(request);
+    if (why != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, why);
+        return NULL;
+    }
+    if (begin(request, (ResponseObject *)response) < 0)
+        return NULL;
+    request->writing = 1;
+    Py_RETURN_NONE;
+}
+
+PyObject *turbopy_stream_trailer(RequestObject *request, PyObject *const *args, Py_ssize_t count) {
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "a trailer field is a name and a value");
+        return NULL;
+    }
+    if (turbopy_response_trailer(request->req, args[0], args[1]) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+void turbopy_stream_returned(RequestObject *request, PyObject *result) {
+    request->writing = 0;
+    if (result != NULL && result != Py_None)
+        PyErr_Format(PyExc_TypeError, "a handler that has called request.respond() returns None, not %.100s",
+                     Py_TYPE(result)->tp_name);
+    turbopy_stream_end(request, result == Py_None);
+}
+
+/* -- both -- */
 
 /*
  * The library closes the connection before the end of the body, so that the client can tell. Its way in is a handler that

@@ -12,6 +12,18 @@
  */
 int turbopy_stream_begin(RequestObject *request, ResponseObject *response);
 
+/** request.respond(...): the Python side's respond(request, ...). */
+PyObject *turbopy_stream_respond(RequestObject *request, PyObject *args, PyObject *kwargs);
+
+/** request._begin(response): send status and fields of a turbo.Response; the handler writes the parts. */
+PyObject *turbopy_stream_open(RequestObject *request, PyObject *response);
+
+/** request._trailer(name, value): a field behind the body. */
+PyObject *turbopy_stream_trailer(RequestObject *request, PyObject *const *args, Py_ssize_t count);
+
+/** The handler that wrote its answer has returned, or failed (result is NULL, with an exception). */
+void turbopy_stream_returned(RequestObject *request, PyObject *result);
+
 /** The parts are written (ok), or the exception that is set has ended them: it is logged and the connection cut off. */
 void turbopy_stream_end(RequestObject *request, int ok);
 

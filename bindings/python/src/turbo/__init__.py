@@ -15,14 +15,18 @@ from . import _codec, _native
 from ._native import Fields, Request, Response, Setting, Shard, StreamingResponse, Task, library_version, settings
 from .app import App
 from .errors import HTTPError, bad_json, log_failure
-from .streaming import await_any, pump
+from .events import Event, EventStream
+from .streaming import ResponseWriter, await_any, pump, respond
 
 __all__ = [
     "App",
+    "Event",
+    "EventStream",
     "Fields",
     "HTTPError",
     "Request",
     "Response",
+    "ResponseWriter",
     "Setting",
     "Shard",
     "StreamingResponse",
@@ -37,6 +41,7 @@ __version__ = "0.1.0"
 _native.set_hooks(
     log_failure=log_failure,
     pump=pump,
+    respond=respond,
     await_any=await_any,
     bad_json=bad_json,
     http_error=HTTPError,

@@ -20,7 +20,8 @@ from typing import (
     overload,
 )
 
-from ._types import Body, Content, Headers, HeaderText, Part
+from ._types import Body, Content, Headers, HeaderText, Part, Trailers
+from .streaming import ResponseWriter
 
 T = TypeVar("T")
 
@@ -98,6 +99,11 @@ class Request:
     def json(self) -> Any: ...
     def background(self, fn: Callable[..., object], /, *args: Any, **kwargs: Any) -> None: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
+    def respond(
+        self, status: int = 200, headers: Optional[Headers] = None, content_type: Optional[str] = None
+    ) -> ResponseWriter: ...
+    def _begin(self, response: "Response", /) -> None: ...
+    def _trailer(self, name: HeaderText, value: HeaderText, /) -> None: ...
     def _write(self, part: Part, /) -> bool: ...
     def _writable(self) -> "asyncio.Future[None]": ...
 
@@ -120,12 +126,14 @@ class StreamingResponse(Response):
     """An answer that is sent in parts."""
 
     content: Any
+    trailers: Any
     def __init__(
         self,
         content: Content,
         status: int = 200,
         headers: Optional[Headers] = None,
         content_type: Optional[str] = None,
+        trailers: Optional[Trailers] = None,
     ) -> None: ...
 
 @final

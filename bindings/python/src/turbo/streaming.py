@@ -1,10 +1,10 @@
-"""Coroutines that the C side starts: sending an answer part by part, and awaiting what is not a coroutine."""
+"""Answers in parts: coroutines that the C side starts, and what a handler writes to itself."""
 
 import asyncio
-from typing import Any, AsyncIterable, Awaitable, Iterable
+from typing import Any, AsyncIterable, Awaitable, Iterable, Optional
 
-from ._native import Request
-from ._types import Content, Part
+from ._native import Request, Response
+from ._types import Content, Headers, HeaderText, Part, Trailers
 
 TURN = 64  # parts after which other coroutines get their turn, though the client takes everything
 
@@ -27,8 +27,16 @@ async def _pump_sync(request: Request, content: Iterable[Part]) -> None:
             await asyncio.sleep(0)
 
 
-async def pump(request: Request, content: Content) -> None:
-    """Send every part; ask for the next one only when the client has taken enough of those before.
+def _send_trailers(request: Request, trailers: Optional[Trailers]) -> None:
+    fields: Any = trailers() if callable(trailers) else trailers
+    if fields is None:
+        return
+    for name, value in fields.items() if hasattr(fields, "items") else fields:
+        request._trailer(name, value)
+
+
+async def pump(request: Request, content: Content, trailers: Optional[Trailers]) -> None:
+    """Send every part; ask for the next one only when the client has taken enough of those before. Then the trailers.
 
     Generators are closed at the end, however it comes: they may hold files.
     """
@@ -37,6 +45,7 @@ async def pump(request: Request, content: Content) -> None:
             await _pump_async(request, content)
         else:
             await _pump_sync(request, content)
+        _send_trailers(request, trailers)
     finally:
         aclose = getattr(content, "aclose", None)
         close = getattr(content, "close", None)
@@ -44,6 +53,43 @@ async def pump(request: Request, content: Content) -> None:
             await aclose()
         elif close is not None:
             close()
+
+
+class ResponseWriter:
+    """An answer that its handler writes: what request.respond() returns. For the handler's own coroutine."""
+
+    __slots__ = ("_count", "_request")
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._count = 0
+
+    async def write(self, part: Part) -> None:
+        """Send bytes, or str as UTF-8. Waits while unsent_max_bytes (256 KiB) of the answer wait for the client.
+
+        Raises ConnectionError when the client has gone, RuntimeError when the answer has ended, ValueError for more than
+        a Content-Length among the headers said.
+        """
+        while not self._request._write(part):
+            await self._request._writable()
+        self._count += 1
+        if self._count % TURN == 0:
+            await asyncio.sleep(0)
+
+    def add_trailer(self, name: HeaderText, value: HeaderText) -> None:
+        """Add a field behind the body (RFC 9110 6.5), which is sent when the answer is chunked.
+
+        Raises ValueError for a field that is malformed, or may not be a trailer.
+        """
+        self._request._trailer(name, value)
+
+
+def respond(
+    request: Request, status: int = 200, headers: Optional[Headers] = None, content_type: Optional[str] = None
+) -> ResponseWriter:
+    """request.respond(): send status and fields, and let the handler write the body."""
+    request._begin(Response(None, status, headers, content_type))
+    return ResponseWriter(request)
 
 
 async def await_any(awaitable: Awaitable[Any]) -> Any:

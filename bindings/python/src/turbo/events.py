@@ -1,0 +1,104 @@
+"""Server-sent events: WHATWG HTML, section 9.2."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any, AsyncIterable, AsyncIterator, Dict, List, Optional, Union
+
+from ._native import StreamingResponse
+from ._types import Headers
+
+PING = b": ping\n\n"  # a comment: clients read over it
+
+
+def _one_line(name: str, text: Optional[str]) -> None:
+    if text is not None and ("\n" in text or "\r" in text):
+        raise ValueError(f"{name}: {text!r} has more than one line")
+
+
+@dataclass
+class Event:
+    """One event. data is text of any number of lines, or a dict or list, which is sent as JSON.
+
+    event names its type ("message" without one). id is what a client that connects again says in Last-Event-ID. retry is after
+    how many milliseconds it does so.
+    """
+
+    data: Union[str, Dict[str, Any], List[Any]] = ""
+    event: Optional[str] = None
+    id: Optional[str] = None
+    retry: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        _one_line("event", self.event)
+        _one_line("id", self.id)
+        if self.id is not None and "\0" in self.id:
+            raise ValueError(f"id: {self.id!r} has a NUL, so clients would not keep it")
+        if self.retry is not None and (isinstance(self.retry, bool) or not isinstance(self.retry, int) or self.retry < 0):
+            raise ValueError(f"retry: {self.retry!r} is not a number of milliseconds")
+
+    def encode(self) -> bytes:
+        """The event as it is sent."""
+        data = self.data if isinstance(self.data, str) else json.dumps(self.data)
+        lines = [f"data: {line}" for line in data.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+        for name, value in (("retry", self.retry), ("id", self.id), ("event", self.event)):
+            if value is not None:
+                lines.insert(0, f"{name}: {value}")
+        return ("\n".join(lines) + "\n\n").encode()
+
+
+EventLike = Union[Event, str, Dict[str, Any], List[Any]]
+
+
+def _encode(item: EventLike) -> bytes:
+    return (item if isinstance(item, Event) else Event(item)).encode()
+
+
+async def _events(content: AsyncIterable[EventLike], ping: Optional[float]) -> AsyncIterator[bytes]:
+    """The events of content, and a ping whenever it has none for so many seconds.
+
+    The iterator's next step goes on while pings are sent: it is waited for, never cancelled, until the stream ends.
+    """
+    iterator = content.__aiter__()
+    step: Optional["asyncio.Future[EventLike]"] = None
+    try:
+        while True:
+            step = asyncio.ensure_future(iterator.__anext__())
+            while not (await asyncio.wait([step], timeout=ping))[0]:
+                yield PING
+            try:
+                item = step.result()
+            except StopAsyncIteration:
+                return
+            yield _encode(item)
+    finally:
+        if step is not None and not step.done():
+            step.cancel()
+            await asyncio.wait([step])
+        aclose = getattr(iterator, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
+
+class EventStream(StreamingResponse):
+    """An answer of server-sent events (text/event-stream).
+
+    content is an asynchronous iterable of turbo.Event, str, dict or list. While it has nothing for `ping` seconds a comment
+    is sent, so that proxies keep the connection, and a client that has gone is noticed; None sends none. Cache-Control:
+    no-store is sent unless headers have one.
+    """
+
+    def __init__(
+        self, content: AsyncIterable[EventLike], *, ping: Optional[float] = 15.0, headers: Optional[Headers] = None
+    ) -> None:
+        if not hasattr(content, "__aiter__"):
+            raise TypeError(f"content is an asynchronous iterable of events, not {type(content).__name__}")
+        if ping is not None and ping <= 0:
+            raise ValueError(f"ping: {ping!r} is not a time in seconds")
+        super().__init__(_events(content, ping), 200, headers, "text/event-stream")
+        if not any(_lower(name) == "cache-control" for name, _ in self.headers):
+            self.headers.append(("Cache-Control", "no-store"))
+
+
+def _lower(name: Union[str, bytes]) -> str:
+    return (name.decode("latin-1") if isinstance(name, bytes) else name).lower()
