@@ -33,6 +33,14 @@ run_e2e_asan() {
   fi
 }
 
+# The package by its own types, and those of the C module by what it has.
+run_types() {
+  build/venv/bin/python -m mypy --config-file bindings/python/pyproject.toml bindings/python/src/turbo
+  count "mypy" $?
+  build/venv/bin/python -m mypy.stubtest turbo._native --concise --allowlist bindings/python/tests/stubtest-allowlist.txt
+  count "mypy.stubtest" $?
+}
+
 run_version() { # 3.9 [file...]: without, all
   local python files=("${@:2}")
   python=$(sh scripts/find-python.sh "$1" 2>/dev/null)
@@ -51,6 +59,7 @@ count "python environment" $?
 if [ -e build/venv.test.stamp ]; then
   run_pytest turbo build/venv/bin/python bindings/python/tests
   run_pytest turbo_cffi build/venv/bin/python bindings/cffi/tests
+  run_types
   sh tests/package/cffi.sh build/release build/venv/bin/python
   count "turbo_cffi from a clean prefix" $?
   say "end to end: release"

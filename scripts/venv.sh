@@ -43,9 +43,9 @@ if [ ! -e "$venv.deps.stamp" ]; then
   "$venv/bin/pip" install -q --disable-pip-version-check uvloop orjson
   touch "$venv.deps.stamp"
 fi
-if [ $tests = yes ] && [ ! -e "$venv.test.stamp" ]; then
-  echo "libturbo: installing pytest, httpx, aiohttp, anyio, cffi, setuptools into $venv"
-  "$venv/bin/pip" install -q --disable-pip-version-check pytest httpx aiohttp anyio cffi setuptools
+if [ $tests = yes ] && { [ ! -e "$venv.test.stamp" ] || [ scripts/venv.sh -nt "$venv.test.stamp" ]; }; then
+  echo "libturbo: installing pytest, httpx, aiohttp, anyio, cffi, setuptools, mypy into $venv"
+  "$venv/bin/pip" install -q --disable-pip-version-check pytest httpx aiohttp anyio cffi setuptools mypy
   touch "$venv.test.stamp"
 fi
 if [ $plots = yes ] && [ ! -e "$venv.plots.stamp" ]; then

@@ -5,13 +5,14 @@ import threading
 from typing import Callable, Dict, List, Optional
 
 from ._native import Server, Shard
+from .background import Drain
 from .config import Config
 from .errors import logger
 from .gil import SwitchInterval, gil_enabled
 from .lifecycle import Hook, Lifecycle, Stage
 from .single import SharedLoop, WorkerThread
 from .slow import Watch
-from .threads import Drain, LoopThread, PoolThread, ShardThread, forward_logs
+from .threads import LoopThread, PoolThread, ShardThread, forward_logs
 
 SWITCH_INTERVAL_US = 500  # at Python's 5000 a CPU-bound handler on one thread stalls the others; docs/benchmarks.md has figures
 GRACE = 0.1  # seconds after the end of a drain, by when the library has given up what is not answered

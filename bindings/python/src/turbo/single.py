@@ -218,7 +218,7 @@ class SharedLoop(LoopThread):
             pass  # it is closed: nothing is left to cancel
 
     def _cancel_posted(self, workers: Sequence[LoopThread]) -> None:
-        posted = {id(worker.loop.posted) for worker in workers if isinstance(worker.loop, WorkerLoop)}
+        posted = {id(getattr(worker.loop, "posted", None)) for worker in workers}  # None: it has ended
         tasks: Set["asyncio.Task[object]"] = asyncio.all_tasks(self.loop)
         for task in tasks:
             if id(task.get_coro()) in posted:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 import threading
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from ._native import Server, Shard
 from .background import END_TIMEOUT, Background, Drain
@@ -153,7 +153,7 @@ class ShardThread(LoopThread):
     ) -> None:
         super().__init__(f"turbo-shard-{shard.index}", config, stages)
         self.shard = shard
-        self.others: List[LoopThread] = []  # whose end the process's on_stop waits for
+        self.others: Sequence[LoopThread] = ()  # whose end the process's on_stop waits for
         self._handlers = handlers
         self._drain = drain
         self._on_end = on_end
