@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "body.h"
 #include "clock.h"
 #include "exchange.h"
 #include "fields.h"
@@ -114,12 +115,20 @@ static const char *explain(int32_t status) {
     return status == 505 ? "HTTP Version Not Supported: HTTP/1.1 and HTTP/1.0 are" : turbo__status_text(status);
 }
 
+/* It is only for now (RFC 9110 15.6.4). Without memory the answer goes without the field. */
+static void say_retry_after(turbo_request *req) {
+    turbo__buf_init(&req->own.fields, TURBO__RESPONSE_FIELDS_MAX);
+    (void)turbo__response_line(&req->own, "Retry-After", "1");
+}
+
 int turbo__answer_status(turbo_request *req, int32_t status, const char *reason) {
     static const char type[] = "text/plain; charset=utf-8";
     char body[128];
     int rc = turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED);
     if (rc < 0)
         return rc;
+    if (status == 503)
+        say_retry_after(req);
     int has_reason = reason != NULL && status != 505; /* which has one */
     int len = snprintf(body, sizeof body, "%s%s%s\n", explain(status), has_reason ? ": " : "", has_reason ? reason : "");
     if (len < 0 || turbo__status_has_no_body(status))
@@ -134,7 +143,7 @@ int turbo__answer_status(turbo_request *req, int32_t status, const char *reason)
 }
 
 int turbo_request_fail(turbo_request *req) {
-    if (turbo__answer_status(req, 500, NULL) == 0)
+    if (turbo__answer_status(req, turbo__body_failure(req), NULL) == 0)
         return 0;
     if (atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__BEGUN)
         return TURBO_ESTATE;

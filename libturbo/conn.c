@@ -139,6 +139,8 @@ static size_t feed(turbo__conn *conn, const char *data, size_t len) {
         return len;
     if (rc == TURBO__H1_ERROR)
         refuse(conn);
+    if (rc == TURBO__H1_STOPPED && !conn->finishing)
+        conn->paused = 1;
     if (conn->finishing) {
         conn->discarded |= used < len;
         conn->phase = TURBO__PHASE_IDLE;
@@ -241,8 +243,11 @@ static int send_out(turbo__conn *conn) {
 /* The cap has hysteresis: half of what was owed, and of the unsent bytes, has to leave first. */
 static int may_resume(const turbo__conn *conn) {
     const turbo__settings *s = conn->group->settings;
-    return conn->paused && !conn->held && !conn->finishing && conn->owed <= s->pipeline_max / 2 &&
-           conn->out.bytes <= s->unsent_max_bytes / 2;
+    if (!conn->paused || conn->held || conn->full || conn->finishing)
+        return 0;
+    /* Within a message its reader has made room; it must not depend on the client's reading, who may send first. */
+    return conn->phase == TURBO__PHASE_BODY ||
+           (conn->owed <= s->pipeline_max / 2 && conn->out.bytes <= s->unsent_max_bytes / 2);
 }
 
 static void resume(turbo__conn *conn) {
@@ -273,8 +278,8 @@ static uint8_t waits_for(const turbo__conn *conn) {
         return WAIT_SEND;
     if (conn->phase == TURBO__PHASE_HEAD)
         return WAIT_HEAD;
-    if (conn->phase == TURBO__PHASE_BODY) /* nobody is slow who waits to be asked (RFC 9110 10.1.1) */
-        return conn->unasked ? WAIT_NOTHING : WAIT_BODY;
+    if (conn->phase == TURBO__PHASE_BODY) /* nobody is slow who waits to be asked (RFC 9110 10.1.1), or is not read */
+        return conn->unasked || conn->paused ? WAIT_NOTHING : WAIT_BODY;
     return conn->owed > 0 ? WAIT_NOTHING : WAIT_IDLE;
 }
 

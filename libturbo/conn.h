@@ -18,7 +18,8 @@ typedef struct turbo__conn turbo__conn;
 /*
  * What a connection reports to the layer above, on its loop. None of them may free the connection; it goes by itself
  * after `gone`. head, chunk, body, trailer and end return 0, or 1 when nothing behind this point may be parsed any more
- * (the layer above has called turbo__conn_finish()).
+ * (the layer above has called turbo__conn_finish()), or, of head and body, not yet (it has set `held` or `full`; not at
+ * a message's last byte).
  */
 typedef struct turbo__conn_events {
     void (*begin)(turbo__conn *conn);                             /* first byte of a message                */
@@ -75,7 +76,7 @@ struct turbo__conn {
     uint32_t owed;            /* messages begun whose answer is not in `out` whole; kept by the layer above */
     uint8_t phase;            /* TURBO__PHASE_*: what of a message has been read          */
     uint8_t touched;
-    uint8_t paused;           /* at the pipeline cap: not read until answers have left    */
+    uint8_t paused;           /* not read: at the pipeline cap until answers have left, held, or full */
     uint8_t finishing;        /* nothing more is parsed; closes when everything was sent  */
     uint8_t discarded;        /* bytes behind the last message were thrown away           */
     uint8_t polite;           /* the client knows that we close: no need to linger        */
@@ -86,6 +87,7 @@ struct turbo__conn {
     uint8_t feeding;          /* in the parser: more messages may be in the same bytes    */
     uint8_t unasked;          /* the body is not asked for yet: 100 Continue is due; kept by the layer above */
     uint8_t held;             /* the last message waits for those before it: not read; kept by the layer above */
+    uint8_t full;             /* its body waits for whoever reads it: not read; kept by the layer above */
 };
 
 /** @return 0; TURBO_ENOMEM; TURBO_EMFILE; TURBO_ESYS. Thread: setup. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "answer.h"
+#include "body.h"
 #include "http1_write.h"
 #include "io.h"
 #include "mem.h"
@@ -44,6 +45,15 @@ static turbo_request *pop(turbo__exchange *ex) {
     return req;
 }
 
+/* No more of the current message is read. */
+static void end_current(turbo__exchange *ex) {
+    turbo_request *req = ex->current;
+    ex->current = NULL;
+    ex->conn.full = ex->conn.unasked = 0;
+    if (req != NULL && req->incoming != NULL)
+        turbo_request_release(req);
+}
+
 /* An answer whose connection has gone. */
 static void drop_answer(turbo_request *req) {
     if (req->streamed && !turbo__request_take_end(req))
@@ -74,6 +84,8 @@ static void abandon(turbo_request *req) {
     } else if (req->writable_fn != NULL && atomic_exchange(&req->want_writable, 0) != 0) {
         req->writable_fn(req, req->writable_user); /* its next write finds the client gone */
     }
+    if (req->incoming != NULL)
+        turbo__body_drop(req);
     turbo_request_release(req);
 }
 
@@ -81,8 +93,8 @@ static void abandon(turbo_request *req) {
 
 /* Messages behind one whose answer ends the connection: they get none. */
 static void drop_rest(turbo__exchange *ex) {
-    ex->current = NULL;
-    ex->conn.held = ex->conn.unasked = 0;
+    end_current(ex);
+    ex->conn.held = 0;
     while (ex->first != NULL)
         abandon(pop(ex));
 }
@@ -100,10 +112,23 @@ static void promote(turbo__exchange *ex) {
     turbo__write_tell_room(ex->first);
 }
 
+/* The answer to the current message was sent, and its body was not read whole: read it away when it is short.
+ * @return 0: it is too long for that. */
+static int skip_rest(turbo__exchange *ex, turbo_request *req) {
+    int is_short = turbo__body_rest_is_short(req);
+    turbo__body_drop(req);
+    req->incoming->drop_left = req->route->body_window;
+    ex->conn.full = 0;
+    turbo__conn_touch(&ex->conn);
+    return is_short;
+}
+
 /* @return 1 when the first message's answer is all in the connection's hands, and popped. */
 static int send_first(turbo__exchange *ex) {
     turbo_request *req = ex->first;
     int rc = req->streamed ? turbo__write_stream(ex, req) : turbo__write_answer(ex, req);
+    if (ex->current == req)
+        ex->conn.unasked = 0; /* the head of the answer is there: too late to ask */
     if (rc == TURBO_EAGAIN)
         return 0;
     if (rc < 0) {
@@ -112,6 +137,8 @@ static int send_first(turbo__exchange *ex) {
     }
     int last = rc == TURBO__WRITE_LAST;
     count_answer(req);
+    if (ex->current == req && !skip_rest(ex, req))
+        last = 1;
     pop(ex);
     if (req->streamed) {
         (void)turbo__request_take_end(req); /* the mailbox is open: nobody else can */
@@ -132,7 +159,8 @@ static int send_first(turbo__exchange *ex) {
 
 static void offer_continue(turbo__exchange *ex) {
     static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    if (!ex->conn.unasked || ex->first != ex->current)
+    if (!ex->conn.unasked || ex->first != ex->current ||
+        (ex->current->incoming != NULL && !ex->current->incoming->wanted))
         return;
     ex->conn.unasked = 0;
     if (turbo__outq_copy(&ex->conn.out, &ex->io->group.outpool, line, sizeof line - 1) < 0)
@@ -156,13 +184,21 @@ void turbo__exchange_deliver(turbo_request *req) {
     turbo__conn_touch(&ex->conn);
 }
 
+void turbo__exchange_body_news(turbo_request *req) {
+    turbo__exchange *ex = req->exchange;
+    if (ex == NULL || ex->current != req)
+        return;
+    req->incoming->wanted = 1; /* 100 Continue is offered when the turn ends */
+    ex->conn.full = turbo__body_is_full(req) != 0;
+    turbo__conn_touch(&ex->conn);
+}
+
 /* -- refusals -- */
 
 /* @param reason  a few words for the client; NULL when the status says it all. */
 static void answer_now(turbo__exchange *ex, turbo_request *req, int status, const char *reason) {
     req->keep_alive = 0;
-    ex->current = NULL;
-    ex->conn.unasked = 0;
+    end_current(ex);
     turbo__conn_finish(&ex->conn, 0);
     (void)turbo__answer_status(req, status, reason);
 }
@@ -174,7 +210,6 @@ static void add_line(turbo_request *req, const char *name, const char *value) {
 
 void turbo__exchange_shed(turbo_request *req) {
     req->end = TURBO__END_SHED;
-    add_line(req, "Retry-After", "1");
     (void)turbo__answer_status(req, 503, NULL);
 }
 
@@ -191,7 +226,53 @@ static int refuse(turbo__exchange *ex, turbo_request *req, int status, const cha
     return 1;
 }
 
+/* A streamed body will not be whole. Its handler is told, and the answer is its to give; turbo_request_fail() answers
+ * with this status. @return 1: stop. */
+static int end_streamed(turbo__exchange *ex, turbo_request *req, int status) {
+    turbo_request_retain(req);
+    req->keep_alive = 0;
+    end_current(ex);
+    turbo__conn_finish(&ex->conn, 0);
+    turbo__body_end(req, (uint32_t)status);
+    turbo__conn_touch(&ex->conn);
+    turbo_request_release(req);
+    return 1;
+}
+
 /* -- messages in -- */
+
+static void dispatch(turbo__exchange *ex, turbo_request *req) {
+    req->dispatched = 1;
+    if (req->route->executor == TURBO__EXECUTOR_INLINE)
+        turbo_request_run(req);
+    else
+        turbo__io_dispatch(ex->io, req);
+}
+
+/* Only safe methods are worked on together (RFC 9112 9.3.2). What has another one begins when all answers before it are
+ * in the connection's hands: so while it is worked on it is the first, and it is enough to look at that. */
+static int must_wait(const turbo__exchange *ex, const turbo_request *req) {
+    return ex->first != req && !(req->is_safe && ex->first->is_safe);
+}
+
+static int no_memory(turbo__exchange *ex, turbo_request *req) {
+    req->end = TURBO__END_SHED;
+    answer_now(ex, req, 503, NULL);
+    return 1;
+}
+
+/* The handler begins now, and not one byte of the body is read before it does. */
+static int begin_streamed(turbo__exchange *ex, turbo_request *req) {
+    turbo__conn *conn = &ex->conn;
+    if (turbo__body_open(req) < 0)
+        return no_memory(ex, req);
+    turbo_request_retain(req); /* for ex->current */
+    if (must_wait(ex, req))
+        conn->held = 1;
+    else
+        dispatch(ex, req);
+    return conn->held || conn->dead || conn->finishing;
+}
 
 static void on_begin(turbo__conn *conn) {
     turbo__exchange *ex = of(conn);
@@ -220,16 +301,56 @@ static int on_head(turbo__conn *conn, const turbo__h1_head *head) {
         answer_now(ex, req, 413, NULL);
         return 1;
     }
-    conn->unasked = head->expect_continue && (req->chunked || req->body_length > 0);
+    int has_body = req->chunked || req->body_length > 0;
+    conn->unasked = head->expect_continue && has_body;
     if (conn->unasked)
         turbo__conn_touch(conn); /* offered when the turn ends, if no byte of the body was read until then */
-    return 0;
+    return has_body && req->route->body == TURBO__BODIES_STREAMED ? begin_streamed(ex, req) : 0;
+}
+
+/* What nobody reads any more. */
+static int skip(turbo__exchange *ex, turbo_request *req, uint64_t len) {
+    turbo__body *body = req->incoming;
+    if (len <= body->drop_left)
+        return 0;
+    end_current(ex);
+    turbo__conn_finish(&ex->conn, 0);
+    return 1;
+}
+
+static int on_streamed_chunk(turbo__exchange *ex, turbo_request *req, uint64_t size) {
+    if (req->exchange == NULL)
+        return skip(ex, req, size);
+    ex->conn.unasked = 0;
+    if (req->incoming->received + size <= req->route->body_max)
+        return 0;
+    return end_streamed(ex, req, 413);
+}
+
+static int on_streamed_body(turbo__exchange *ex, turbo_request *req, const char *data, size_t len) {
+    turbo__conn *conn = &ex->conn;
+    turbo__body *body = req->incoming;
+    if (req->exchange == NULL) {
+        body->drop_left -= len < body->drop_left ? len : body->drop_left;
+        return 0;
+    }
+    conn->unasked = 0;
+    turbo_request_retain(req); /* the reader may be called, and answer */
+    int rc = turbo__body_put(req, data, len);
+    if (rc < 0)
+        rc = end_streamed(ex, req, 503);
+    else if (ex->current == req && (req->chunked || body->received < req->body_length))
+        conn->full = turbo__body_is_full(req) != 0;
+    turbo_request_release(req);
+    return rc || conn->full || conn->dead || conn->finishing;
 }
 
 /* A size line tells enough: a client that stalls behind it has its answer, too. */
 static int on_chunk(turbo__conn *conn, uint64_t size) {
     turbo__exchange *ex = of(conn);
     turbo_request *req = ex->current;
+    if (req->incoming != NULL)
+        return on_streamed_chunk(ex, req, size);
     uint64_t max = req->refusal != 0 ? ex->io->server->settings.body_max_bytes : req->route->body_max;
     conn->unasked = 0; /* the client did not wait */
     if (req->body_len + size <= max)
@@ -238,16 +359,11 @@ static int on_chunk(turbo__conn *conn, uint64_t size) {
     return 1;
 }
 
-static int no_memory(turbo__exchange *ex, turbo_request *req) {
-    req->end = TURBO__END_SHED;
-    add_line(req, "Retry-After", "1");
-    answer_now(ex, req, 503, NULL);
-    return 1;
-}
-
 static int on_body(turbo__conn *conn, const char *data, size_t len) {
     turbo__exchange *ex = of(conn);
     turbo_request *req = ex->current;
+    if (req->incoming != NULL)
+        return on_streamed_body(ex, req, data, len);
     conn->unasked = 0; /* the client did not wait (RFC 9110 10.1.1) */
     if (req->refusal != 0) {
         req->body_len += len;
@@ -262,28 +378,30 @@ static int on_body(turbo__conn *conn, const char *data, size_t len) {
 static int on_trailer(turbo__conn *conn, turbo_str name, turbo_str value) {
     turbo__exchange *ex = of(conn);
     turbo_request *req = ex->current;
-    if (req->refusal != 0 || turbo__request_trailer_add(req, name, value) == 0)
+    if (req->refusal != 0)
         return 0;
-    return no_memory(ex, req);
+    if (turbo__trailers_add(req->incoming != NULL ? &req->incoming->trailers : &req->trailers, name, value) == 0)
+        return 0;
+    return req->incoming != NULL ? end_streamed(ex, req, 503) : no_memory(ex, req);
 }
 
-static void dispatch(turbo__exchange *ex, turbo_request *req) {
-    req->dispatched = 1;
-    if (req->route->executor == TURBO__EXECUTOR_INLINE)
-        turbo_request_run(req);
-    else
-        turbo__io_dispatch(ex->io, req);
-}
-
-/* Only safe methods are worked on together (RFC 9112 9.3.2). What has another one begins when all answers before it are
- * in the connection's hands: so while it is worked on it is the first, and it is enough to look at that. */
-static int must_wait(const turbo__exchange *ex, const turbo_request *req) {
-    return ex->first != req && !(req->is_safe && ex->first->is_safe);
+static int end_of_streamed(turbo__exchange *ex, turbo_request *req) {
+    int last = !req->keep_alive;
+    if (last)
+        turbo__conn_finish(&ex->conn, 1);
+    turbo_request_retain(req);
+    end_current(ex);
+    req->complete = 1;
+    turbo__body_end(req, TURBO__BODY_WHOLE);
+    turbo_request_release(req);
+    return last;
 }
 
 static int on_end(turbo__conn *conn) {
     turbo__exchange *ex = of(conn);
     turbo_request *req = ex->current;
+    if (req->incoming != NULL)
+        return end_of_streamed(ex, req);
     int last = !req->keep_alive;
     ex->current = NULL;
     req->complete = 1;
@@ -303,6 +421,10 @@ static void on_error(turbo__conn *conn, int status, const char *reason, int asks
     turbo__exchange *ex = of(conn);
     turbo_request *req = ex->current;
     turbo__log_write(&ex->io->server->log, TURBO_LOG_DEBUG, "request refused with %d: %s", status, reason);
+    if (req != NULL && req->incoming != NULL) {
+        end_streamed(ex, req, status);
+        return;
+    }
     if (req == NULL) {
         if ((req = turbo__request_bare(11)) == NULL) {
             turbo__conn_kill(conn);
@@ -324,6 +446,10 @@ static void on_truncated(turbo__conn *conn) {
     ex->begun = 0;
     if (req == NULL)
         return;
+    if (req->exchange == NULL) { /* it has its answer */
+        end_current(ex);
+        return;
+    }
     /* It is the last message: take it off the end. */
     turbo_request **link = &ex->first;
     ex->last = NULL;
@@ -332,9 +458,9 @@ static void on_truncated(turbo__conn *conn) {
         link = &(*link)->next;
     }
     *link = NULL;
-    ex->current = NULL;
     req->exchange = NULL;
     conn->owed--;
+    end_current(ex); /* the answer path's reference is still there */
     abandon(req);
 }
 

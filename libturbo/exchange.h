@@ -11,7 +11,8 @@ typedef struct turbo__exchange {
     turbo__conn conn; /* first: the allocation is the connection's */
     struct turbo__io *io;
     turbo_request *first, *last; /* messages whose answers are not all in conn.out   */
-    turbo_request *current;      /* the one whose body is being read; the last       */
+    turbo_request *current;      /* the one whose body is being read; the last. One whose body is streamed is kept by a
+                                    reference: its answer may have left, and it the list */
     uint8_t begun;               /* a head is being read: taken, but no request yet  */
     uint32_t number;             /* for placement connection                         */
     turbo__peer peer;
@@ -25,6 +26,9 @@ int turbo__exchange_open(struct turbo__io *io, int fd, const turbo__peer *peer);
 /** An answer, or news of a streamed one, has come home: send what is due. A whole answer brings the answer path's
  *  reference with it. Thread: the I/O loop. */
 void turbo__exchange_deliver(turbo_request *req);
+
+/** The reader of a streamed body asks for it, or has made room. Thread: the I/O loop. */
+void turbo__exchange_body_news(turbo_request *req);
 
 /** A request for which there was no place: 503 with Retry-After. Thread: the I/O loop. */
 void turbo__exchange_shed(turbo_request *req);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "body.h"
 #include "mem.h"
 #include "os/os.h"
 #include "placement.h"
@@ -230,6 +231,13 @@ static void take_home(turbo_request *req) {
     turbo_request_release(req);
 }
 
+static void take_body_news(turbo__body *body) {
+    turbo_request *req = body->req;
+    atomic_exchange(&body->homing, 0); /* from here on news is sent again */
+    turbo__exchange_body_news(req);
+    turbo_request_release(req);
+}
+
 /* Answers are thrown away as those of clients that have gone: what was lent for the body goes back. */
 void turbo__io_refuse(turbo__mail *mail) {
     while (mail != NULL) {
@@ -256,6 +264,8 @@ static void take_mail(turbo__io *io, turbo__mail *mail) {
             adopt_socket(io, pass->fd, &pass->peer);
             atomic_fetch_sub_explicit(&io->coming, 1, memory_order_relaxed);
             turbo__free(pass);
+        } else if (mail->kind == TURBO__MAIL_BODY) {
+            take_body_news(TURBO__CONTAINER(mail, turbo__body, news));
         } else {
             take_home(TURBO__CONTAINER(mail, turbo_request, to_home));
         }

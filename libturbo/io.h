@@ -15,7 +15,7 @@
 #include "request.h"
 
 /* What an I/O loop's mailbox holds. */
-enum { TURBO__MAIL_HOME = 0, TURBO__MAIL_SOCKET };
+enum { TURBO__MAIL_HOME = 0, TURBO__MAIL_SOCKET, TURBO__MAIL_BODY };
 
 /* What a loop is told to do; bits of turbo__io.control, each in its time (server.c). */
 enum { TURBO__IO_DRAIN = 1, TURBO__IO_ABORT = 2, TURBO__IO_CLOSE = 4 };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "body.h"
 #include "io.h"
 #include "mem.h"
 #include "methods.h"
@@ -101,7 +102,7 @@ static void free_parts(turbo__part *part) {
     }
 }
 
-static void free_trailers(turbo__trailers *trailers) {
+void turbo__trailers_free(turbo__trailers *trailers) {
     if (trailers == NULL)
         return;
     turbo__buf_free(&trailers->raw);
@@ -120,7 +121,8 @@ static void destroy(turbo_request *req) {
         atomic_fetch_sub_explicit(&server->body_memory, req->body_charged, memory_order_relaxed);
     if (req->owns_body)
         turbo__free(req->body);
-    free_trailers(req->trailers);
+    turbo__trailers_free(req->trailers);
+    turbo__body_free(req);
     if (req->resp_trailers != NULL)
         turbo__buf_free(req->resp_trailers);
     turbo__free(req->resp_trailers);
@@ -200,10 +202,10 @@ int turbo__request_body_append(turbo_request *req, const char *data, size_t len,
 
 /* -- trailers -- */
 
-static turbo__trailers *trailers_of(turbo_request *req) {
-    if (req->trailers == NULL && (req->trailers = turbo__calloc(1, sizeof *req->trailers)) != NULL)
-        turbo__buf_init(&req->trailers->raw, UINT32_MAX);
-    return req->trailers;
+static turbo__trailers *made(turbo__trailers **trailers) {
+    if (*trailers == NULL && (*trailers = turbo__calloc(1, sizeof **trailers)) != NULL)
+        turbo__buf_init(&(*trailers)->raw, UINT32_MAX);
+    return *trailers;
 }
 
 static int reserve_trailer(turbo__trailers *trailers) {
@@ -218,8 +220,8 @@ static int reserve_trailer(turbo__trailers *trailers) {
     return 0;
 }
 
-int turbo__request_trailer_add(turbo_request *req, turbo_str name, turbo_str value) {
-    turbo__trailers *trailers = trailers_of(req);
+int turbo__trailers_add(turbo__trailers **to, turbo_str name, turbo_str value) {
+    turbo__trailers *trailers = made(to);
     if (trailers == NULL || reserve_trailer(trailers) < 0 ||
         turbo__buf_reserve(&trailers->raw, name.len + value.len) < 0)
         return TURBO_ENOMEM;

@@ -15,6 +15,7 @@
 #include "route.h"
 #include "turbo/request.h"
 
+struct turbo__body;
 struct turbo__io;
 struct turbo__exchange;
 
@@ -94,6 +95,7 @@ struct turbo_request {
     uint8_t streamed;          /* the answer is streamed                      */
     uint8_t failed;            /* and its handler failed before its end       */
     uint8_t resp_has_length;   /* and was promised to be resp_length long     */
+    uint8_t body_taken;        /* turbo_request_body_read() has given the gathered one */
     uint8_t answered_in_batch; /* the shard's thread: latency is counted at the batch's end */
     uint32_t param_count;
     uint32_t field_count;
@@ -109,6 +111,7 @@ struct turbo_request {
     uint64_t body_charged; /* counted in the server's body memory      */
     uint64_t queued_ns;   /* when it was given to its shard            */
     turbo__trailers *trailers; /* NULL: none                           */
+    struct turbo__body *incoming; /* read while it arrives (body.h); NULL: gathered, or none */
 
     /* The answer. */
     turbo_response *resp;       /* own, or one that respond() took     */
@@ -146,8 +149,10 @@ int32_t turbo__request_route(turbo_request *req, const turbo__router *router, tu
  *  server's memory for bodies is used up. */
 int turbo__request_body_append(turbo_request *req, const char *data, size_t len, uint64_t max);
 
-/** Append a trailer field. The parser bounds how many there are, and their bytes. @return 0; TURBO_ENOMEM. */
-int turbo__request_trailer_add(turbo_request *req, turbo_str name, turbo_str value);
+/** Append a trailer field. The parser bounds how many there are, and their bytes.
+ *  @param to  NULL at the first. @return 0; TURBO_ENOMEM. */
+int turbo__trailers_add(turbo__trailers **to, turbo_str name, turbo_str value);
+void turbo__trailers_free(turbo__trailers *trailers);
 
 /** Become the one who answers. @return 0; TURBO_ESTATE. */
 int turbo__request_claim(turbo_request *req, unsigned from, unsigned to);

@@ -9,21 +9,24 @@
 #include "turbo/error.h"
 #include "turbo/options.h"
 
-/* All but executor, threads and key are settings of the server too, and are checked by their rows. */
+/* All but executor, threads, body and key are settings of the server too, and are checked by their rows. */
 enum {
     EXECUTOR,
     THREADS,
     PLACEMENT,
     SPILL_PERCENT,
+    BODY,
     BODY_MAX_BYTES,
+    BODY_WINDOW_BYTES,
     BATCH_MAX,
     BATCH_WAIT_US,
     INFLIGHT_MAX,
     OPTION_COUNT
 };
 
-static const char *const names[OPTION_COUNT] = {"executor",       "threads",   "placement",     "spill_percent",
-                                                "body_max_bytes", "batch_max", "batch_wait_us", "inflight_max"};
+static const char *const names[OPTION_COUNT] = {
+    "executor",  "threads",       "placement",   "spill_percent", "body", "body_max_bytes", "body_window_bytes",
+    "batch_max", "batch_wait_us", "inflight_max"};
 
 static const turbo__setting executor_row = {
     "executor", TURBO_SETTING_ENUM, "", "shard|inline|pool", TURBO__EXECUTOR_SHARD, TURBO__EXECUTOR_POOL,
@@ -31,6 +34,10 @@ static const turbo__setting executor_row = {
 
 static const turbo__setting threads_row = {
     "threads", TURBO_SETTING_UINT, "threads", "", 1, 1024, 4, "Executor pool: how many requests of the route run at once"};
+
+static const turbo__setting body_row = {
+    "body", TURBO_SETTING_ENUM, "", "gathered|streamed", TURBO__BODIES_GATHERED, TURBO__BODIES_STREAMED,
+    TURBO__BODIES_GATHERED, "Whether the handler begins when the body is whole, or reads it while it arrives"};
 
 struct turbo_route_options {
     uint64_t values[OPTION_COUNT];
@@ -46,6 +53,8 @@ static const turbo__setting *row_of(int option) {
         return &executor_row;
     if (option == THREADS)
         return &threads_row;
+    if (option == BODY)
+        return &body_row;
     return turbo__settings_row((size_t)turbo__settings_find(names[option], strlen(names[option])));
 }
 
@@ -151,6 +160,8 @@ int turbo__route_new(turbo__route **out, const char *method, const char *pattern
     route->placement_fn = options->placement_fn;
     route->placement_user = options->placement_user;
     route->body_max = value_of(options, BODY_MAX_BYTES, settings->body_max_bytes);
+    route->body = (uint32_t)value_of(options, BODY, TURBO__BODIES_GATHERED);
+    route->body_window = value_of(options, BODY_WINDOW_BYTES, settings->body_window_bytes);
     route->batch_max = value_of(options, BATCH_MAX, settings->batch_max);
     route->batch_wait_us = value_of(options, BATCH_WAIT_US, settings->batch_wait_us);
     route->spill_percent = value_of(options, SPILL_PERCENT, settings->spill_percent);

@@ -8,6 +8,7 @@
 #include "turbo/route.h"
 
 enum { TURBO__EXECUTOR_SHARD = 0, TURBO__EXECUTOR_INLINE, TURBO__EXECUTOR_POOL };
+enum { TURBO__BODIES_GATHERED = 0, TURBO__BODIES_STREAMED };
 
 typedef struct turbo__route {
     struct turbo__route *next;     /* of the server's routes                                */
@@ -18,12 +19,14 @@ typedef struct turbo__route {
     turbo_placement_fn placement_fn; /* NULL: placement                                     */
     void *placement_user;
     uint64_t body_max;
+    uint64_t body_window;          /* of a streamed body: bytes that may wait for the handler */
     uint64_t batch_max;            /* of a batch callback                                   */
     uint64_t batch_wait_us;
     uint64_t spill_percent;
     uint64_t inflight_max;         /* on a shard; 0: only the shard's own limit              */
     uint32_t executor;             /* TURBO__EXECUTOR_*                                     */
     uint32_t threads;              /* for executor pool: at most so many at once on a shard */
+    uint32_t body;                 /* TURBO__BODIES_*                                       */
     uint32_t placement;            /* TURBO__PLACEMENT_*, never DEFAULT                     */
     turbo__key key;                /* for placement key                                     */
     uint32_t hash;                 /* of method and pattern                                 */

@@ -29,8 +29,10 @@
     X(fields_max, UINT, "fields", "", 1, 10000, 100, "Header fields of a request, and trailer fields; above it 431")   \
     X(target_max_bytes, UINT, "bytes", "", 1, 1048576, 8192, "Request target; above it 414")                           \
     X(body_max_bytes, UINT, "bytes", "", 0, 1099511627776, 1048576, "Request body, unless the route says more; above it 413") \
+    X(body_window_bytes, UINT, "bytes", "", 1, 1073741824, 262144,                                                     \
+      "Bytes of a streamed body that wait for its handler; then the client waits, until half of it was read")          \
     X(body_memory_max_bytes, UINT, "bytes", "", 0, 1099511627776, 268435456,                                           \
-      "Gathered request bodies of the whole server; above it 503")                                                     \
+      "Gathered request bodies of the whole server, and what waits of streamed ones; above it 503")                    \
     X(head_timeout_ms, UINT, "ms", "", 0, 86400000, 10000, "A head must be complete in this time, else 408; 0: never") \
     X(body_stall_timeout_ms, UINT, "ms", "", 0, 86400000, 30000,                                                       \
       "A body must go on, and answer bytes must be taken, within this time; 0: never")                                 \

@@ -198,6 +198,10 @@ int turbo_server_route_batch(turbo_server *server, const char *method, const cha
         turbo__route_free(route);
         return refuse(server, TURBO_EINVAL, "a batch callback is needed, and the executor shard for it");
     }
+    if (route->body == TURBO__BODIES_STREAMED) {
+        turbo__route_free(route);
+        return refuse(server, TURBO_EINVAL, "a batch callback gets whole requests: body streamed is not for it");
+    }
     route->batch_fn = fn;
     return add_route(server, method, pattern, route);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "body.h"
 #include "clock.h"
 #include "io.h"
 #include "mem.h"
@@ -64,6 +65,8 @@ static void default_events(turbo_request *req, uint32_t events) {
     if ((events & (TURBO_EVENT_WRITABLE | TURBO_EVENT_GONE)) != 0 && req->writable_fn != NULL &&
         atomic_exchange(&req->want_writable, 0) != 0)
         req->writable_fn(req, req->writable_user);
+    if ((events & (TURBO_EVENT_BODY | TURBO_EVENT_BODY_END)) != 0)
+        turbo__body_call(req);
     if ((events & TURBO_EVENT_GONE) != 0 && req->gone_fn != NULL &&
         atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__ENDED) {
         turbo_request_fn fn = req->gone_fn;

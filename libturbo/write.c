@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "body.h"
 #include "clock.h"
 #include "http1_write.h"
 #include "io.h"
@@ -10,9 +11,18 @@
 #include "shard.h"
 #include "turbo/error.h"
 
+/* An answer may come before its request was read whole. What is left of that is read away when it is little; else the
+ * connection ends, and of a whole answer that is known now. So it does when the client was not asked for the body: it
+ * may send one or not (RFC 9110 10.1.1). */
+static int cuts_request(const turbo__exchange *ex, const turbo_request *req) {
+    if (ex->conn.unasked && ex->current == req)
+        return 1;
+    return !req->streamed && req->incoming != NULL && !turbo__body_rest_is_short(req);
+}
+
 /* Whether the connection lives on behind this answer. In a drain the last message says that it does not. */
 static int keeps_alive(const turbo__exchange *ex, const turbo_request *req) {
-    if (!req->keep_alive || req->resp->close)
+    if (!req->keep_alive || req->resp->close || (!req->complete && cuts_request(ex, req)))
         return 0;
     int is_last = req->next == NULL && ex->conn.phase == TURBO__PHASE_IDLE && ex->conn.tail == NULL && !ex->conn.feeding;
     return !(is_last && (ex->conn.group->draining || ex->conn.finishing));

@@ -51,7 +51,7 @@ typedef struct turbo_executor_ops {
 
     /*
      * Something happened to a request that batch was given: TURBO_EVENT_*. On the shard's thread. NULL: the functions
-     * set by turbo_request_on_writable() and turbo_request_on_gone() are called.
+     * set by turbo_request_on_writable(), turbo_request_on_body() and turbo_request_on_gone() are called.
      */
     void (*events)(void *self, turbo_shard *shard, turbo_request *req, uint32_t events);
 

@@ -24,8 +24,8 @@ enum {
     TURBO_EVENT_WRITABLE = 2, /* a streamed answer that got TURBO_EAGAIN may write again                  */
     TURBO_EVENT_GONE = 4,     /* the client has gone; an answer would be thrown away                      */
     TURBO_EVENT_RELEASE = 8,  /* the body lent by turbo_response_body_lend() is no longer used            */
-    TURBO_EVENT_BODY = 16,    /* reserved for streamed request bodies                                     */
-    TURBO_EVENT_BODY_END = 32,/* reserved for streamed request bodies                                     */
+    TURBO_EVENT_BODY = 16,    /* a read of a streamed body that got TURBO_EAGAIN may go on                 */
+    TURBO_EVENT_BODY_END = 32,/* the same: what it finds is the end, or why there is none                 */
     TURBO_EVENT_DEADLINE = 64 /* reserved for handler deadlines                                           */
 };
 
@@ -53,7 +53,7 @@ typedef int (*turbo_handler_fn)(turbo_request *req, void *user);
 typedef void (*turbo_batch_fn)(turbo_shard *shard, turbo_request *const *reqs, size_t n, void *user);
 
 /**
- * Tells that something happened to a request (turbo_request_on_writable, turbo_request_on_gone).
+ * Tells that something happened to a request (turbo_request_on_writable, turbo_request_on_body, turbo_request_on_gone).
  *
  * @param req   the request.
  * @param user  as registered.
@@ -278,7 +278,8 @@ TURBO_API int turbo_request_field_at(const turbo_request *req, size_t index, tur
 TURBO_API turbo_str turbo_request_field(const turbo_request *req, const char *name);
 
 /**
- * How many trailer fields came behind a chunked body (RFC 9110 6.5), repeated ones each counted.
+ * How many trailer fields came behind a chunked body (RFC 9110 6.5), repeated ones each counted. Those of a streamed
+ * body are there when turbo_request_body_read() has returned 0.
  *
  * They are never merged into the header fields. Fields that concern framing, routing, the connection, request
  * modifiers, authentication, content format or response control may not be trailer fields: they are dropped
@@ -325,13 +326,57 @@ TURBO_API turbo_str turbo_request_trailer(const turbo_request *req, const char *
  * The body, whole: transfer coding taken off, at most the route's body_max_bytes.
  *
  * @param req  not NULL.
- * @return the bytes; len is 0 when there is none.
+ * @return the bytes; len is 0 when there is none, and always on a route with body `streamed`
+ *         (turbo_request_body_read()).
  *
  * Owns: the request keeps the bytes.
  * Thread: any.   Blocks: no.   Reenter: allowed.
  * Since: 0.1
  */
 TURBO_API turbo_str turbo_request_body(const turbo_request *req);
+
+/**
+ * Take the next part of the body.
+ *
+ * On a route with body `streamed` the handler begins when the head is there, and reads the body while it arrives. When
+ * body_window_bytes of it wait to be read, the client has to wait, until half of them were read: pausing is not to
+ * read. A client that asked whether it may send (Expect: 100-continue) is told so at the first read that finds nothing.
+ *
+ * Elsewhere the body is one part. Bytes that were taken are not kept: who needs them all gathers them.
+ *
+ * When a body ends badly and no answer has begun, the answer is the handler's to give; turbo_request_fail(), or a
+ * handler that returns a negative number, then answers with the status that fits instead of 500. The connection ends
+ * behind it. A request may be answered before its body was read: what is left of it is read away if it is at most
+ * body_window_bytes, else the connection ends behind the answer; reads then get TURBO_ECLOSED.
+ *
+ * @param req  not NULL.
+ * @param out  receives the part, never empty; valid until the next call for this request, or its last reference.
+ * @return 1: a part; 0: the end of the body, after which trailer fields may be read; TURBO_EAGAIN: nothing is there yet,
+ *         turbo_request_on_body() tells when to call again; TURBO_ETOOBIG: longer than the route's body_max_bytes
+ *         (413); TURBO_ENOMEM: body_memory_max_bytes is reached (503); TURBO_ECLOSED: the client has gone, or the
+ *         answer was sent, or the body is malformed (400) or stalled (408). Once it is not 1 or TURBO_EAGAIN, it stays.
+ *
+ * Owns: the request keeps the bytes.
+ * Thread: any; one at a time for one request.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API int turbo_request_body_read(turbo_request *req, turbo_str *out);
+
+/**
+ * Be told, on the request's shard (on the I/O loop for executor `inline`), that turbo_request_body_read() has something
+ * new after it returned TURBO_EAGAIN. For executors that do not handle events themselves.
+ *
+ * @param req   not NULL.
+ * @param fn    called once after a TURBO_EAGAIN, perhaps before the call that got it has returned when that was made
+ *              on another thread; NULL takes it back.
+ * @param user  handed to fn.
+ * @return 0.
+ *
+ * Owns: user stays the caller's.
+ * Thread: shard; or any before the first read.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API int turbo_request_on_body(turbo_request *req, turbo_request_fn fn, void *user);
 
 /**
  * The address of the client as text: "127.0.0.1:4711", "[::1]:4711", "unix:"; "" without a connection.

@@ -13,7 +13,7 @@ extern "C" {
 /**
  * Chooses the shard of a request; runs on I/O loops, several at once, for every request of the route.
  *
- * @param req     routed, its head complete, its body complete.
+ * @param req     routed, its head complete, its body complete unless it is streamed.
  * @param shards  how many shards there are, at least 1.
  * @param user    as given to turbo_route_options_set_placement().
  * @return the index of a shard; it is taken modulo shards.
@@ -31,7 +31,9 @@ typedef size_t (*turbo_placement_fn)(const turbo_request *req, size_t shards, vo
  * | key | param:NAME, field:NAME, cookie:NAME | what placement key looks at; alone it means that placement |
  * | spill_percent | 0, 100 .. 10000 | for placements route and path: load of the home shard that sends requests on; 0 never |
  * | inflight_max | 1 .. 2^20 | most unanswered requests of the route on a shard, within the shard's own limit; others wait, in order |
+ * | body | gathered, streamed | whether the handler begins when the body is whole, or reads it while it arrives |
  * | body_max_bytes | 0 .. 2^40 | largest body; above it 413 |
+ * | body_window_bytes | 1 .. 2^30 | of a streamed body: bytes that may wait for the handler; then the client waits |
  * | batch_max | 1 .. 65536 | most requests that a batch callback gets at once |
  * | batch_wait_us | 0 .. 10000000 | how long a batch callback's batch may wait for more |
  *
@@ -154,7 +156,7 @@ TURBO_API int turbo_server_route(turbo_server *server, const char *method, const
  * @param options  NULL for defaults.
  * @param fn       not NULL.
  * @param user     handed to fn; turbo_request_user().
- * @return as turbo_server_route().
+ * @return as turbo_server_route(); TURBO_EINVAL also for body `streamed`, or an executor that is not the shard's.
  *
  * Owns: the strings and options are copied; user stays the caller's until the server is released and stopped.
  * Thread: setup.   Blocks: no.   Reenter: no.

@@ -82,6 +82,10 @@ Test(api_route, batch_route_refuses_and_says_why) {
     cr_expect_eq(turbo_server_route_batch(server, "GET", "/", NULL, NULL, NULL), TURBO_EINVAL);
     cr_expect_eq(turbo_server_route_batch(server, "GET", "/", options, answer_all, NULL), TURBO_EINVAL);
     cr_expect_str_not_empty(turbo_server_error(server));
+    cr_assert_eq(turbo_route_options_set(options, "executor", "shard"), 0);
+    cr_assert_eq(turbo_route_options_set(options, "body", "streamed"), 0);
+    cr_expect_eq(turbo_server_route_batch(server, "GET", "/", options, answer_all, NULL), TURBO_EINVAL);
+    cr_expect_not_null(strstr(turbo_server_error(server), "streamed"));
     cr_expect_eq(turbo_server_route_batch(server, "GET", "", NULL, answer_all, NULL), TURBO_EINVAL);
     cr_expect_eq(turbo_server_route_batch(server, "GET", "/", NULL, answer_all, NULL), 0);
     cr_expect_eq(turbo_server_route_batch(server, "GET", "/", NULL, answer_all, NULL), TURBO_EEXIST);

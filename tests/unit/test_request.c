@@ -260,7 +260,7 @@ Test(request, body_without_memory) {
 /* -- trailers -- */
 
 static int add_trailer(turbo_request *req, const char *name, const char *value) {
-    return turbo__request_trailer_add(req, (turbo_str){name, strlen(name)}, (turbo_str){value, strlen(value)});
+    return turbo__trailers_add(&req->trailers, (turbo_str){name, strlen(name)}, (turbo_str){value, strlen(value)});
 }
 
 Test(request, trailers_are_kept_apart_in_order_with_repeats) {

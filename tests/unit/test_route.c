@@ -48,6 +48,24 @@ Test(route, unset_options_are_the_servers_settings) {
     turbo_route_options_free(options);
 }
 
+Test(route, bodies_are_gathered_unless_it_says_streamed) {
+    turbo__settings settings = settings_of(1);
+    turbo_route_options *options = options_new();
+    settings.body_window_bytes = 77;
+    turbo__route route = route_with(options, &settings);
+    cr_expect_eq(route.body, TURBO__BODIES_GATHERED);
+    cr_expect_eq(route.body_window, 77);
+    cr_expect_eq(turbo_route_options_set(options, "body", "streaming"), TURBO_EINVAL);
+    cr_expect_str_eq(turbo_route_options_error(options), "body: \"streaming\" is not one of gathered, streamed");
+    cr_expect_eq(turbo_route_options_set_u64(options, "body_window_bytes", 0), TURBO_EINVAL);
+    cr_expect_eq(turbo_route_options_set_u64(options, "body_window_bytes", 1), 0);
+    cr_expect_eq(turbo_route_options_set(options, "body", "streamed"), 0);
+    route = route_with(options, &settings);
+    cr_expect_eq(route.body, TURBO__BODIES_STREAMED);
+    cr_expect_eq(route.body_window, 1);
+    turbo_route_options_free(options);
+}
+
 Test(route, set_options_win_also_when_they_are_zero) {
     turbo__settings settings = settings_of(1);
     turbo_route_options *options = options_new();

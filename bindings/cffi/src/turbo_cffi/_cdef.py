@@ -141,6 +141,8 @@ size_t turbo_request_trailer_count(const turbo_request *req);
 int turbo_request_trailer_at(const turbo_request *req, size_t index, turbo_str *name, turbo_str *value);
 turbo_str turbo_request_trailer(const turbo_request *req, const char *name);
 turbo_str turbo_request_body(const turbo_request *req);
+int turbo_request_body_read(turbo_request *req, turbo_str *out);
+int turbo_request_on_body(turbo_request *req, turbo_request_fn fn, void *user);
 int turbo_request_peer(const turbo_request *req, char *out, size_t size);
 int turbo_request_cancelled(const turbo_request *req);
 int turbo_request_on_gone(turbo_request *req, turbo_request_fn fn, void *user);
