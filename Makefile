@@ -8,8 +8,10 @@ JOBS = 2
 FUZZ_SECONDS = 60
 REQUESTS = 2000000
 VERSIONS =
+SECONDS = 60
+DEMOS = shards,inline,io0,python
 
-.PHONY: help deps build build-all run run-c test soak soak-python coverage fuzz bench bench-peers bench-phases \
+.PHONY: help deps build build-all run run-c test chaos soak soak-python coverage fuzz bench bench-peers bench-phases \
         bench-python bench-convoy bench-instructions sweep docs install clean
 
 help:
@@ -17,6 +19,7 @@ help:
 	@echo "make run-c     the same with native handlers"
 	@echo "make test      install what is missing, run every test"
 	@echo "make soak      both demos for a minute each: memory, descriptors, idle (SOAK_SECONDS, SOAK_CONNECTIONS)"
+	@echo "make chaos     good clients beside bad ones, each demo for SECONDS (60), then ASan's (DEMOS=$(DEMOS))"
 	@echo "make soak-python   one Python process under REQUESTS (2000000) requests, on build/venv or VERSIONS=\"3.9 3.13\""
 	@echo "make coverage  line coverage of libturbo/ by its tests, a file a line"
 	@echo "make fuzz      run each fuzz target for FUZZ_SECONDS (60), two at a time; ends with 1 when one finds something"
@@ -64,6 +67,12 @@ soak: build-all
 	@sh scripts/build.sh asan -DTURBO_TESTS=ON
 	@sh scripts/venv.sh
 	@$(PYTHON) tests/soak/soak.py
+
+chaos: build-all
+	@sh scripts/build.sh asan -DTURBO_TESTS=ON
+	@sh scripts/venv.sh
+	@$(PYTHON) tests/chaos/chaos.py --seconds $(SECONDS) --demos $(DEMOS)
+	@$(PYTHON) tests/chaos/chaos.py --seconds $(SECONDS) --demos shards,inline,io0 --asan
 
 soak-python: build-all
 	@sh scripts/soak-python.sh $(REQUESTS) $(VERSIONS)

@@ -70,6 +70,11 @@ fi
 if [ -e build/venv.test.stamp ]; then
   say "the sweep's own test"
   run_pytest bench build/venv/bin/python tests/bench
+  say "chaos, each demo"
+  timeout 300 python3 tests/chaos/chaos.py --seconds 6 --bad 2
+  count "chaos" $?
+  timeout 300 python3 tests/chaos/chaos.py --asan --demos shards,inline,io0 --seconds 6 --bad 2
+  count "chaos, asan" $?
   say "HTTP/1.1 over raw sockets, each demo"
   python3 tests/http1/selftest.py
   count "the battery's own test" $?
