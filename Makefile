@@ -12,7 +12,7 @@ SECONDS = 60
 DEMOS = shards,inline,io0,python
 
 .PHONY: help deps build build-all run run-c test chaos soak soak-python coverage fuzz bench bench-peers bench-phases \
-        bench-python bench-convoy bench-instructions sweep docs install clean
+        bench-python bench-convoy bench-instructions bench-memory overload sweep docs install clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
@@ -31,6 +31,8 @@ help:
 	@echo "make bench-python   what features of the Python binding cost a request (PYTHON_ROUNDS)"
 	@echo "make bench-convoy   handlers that keep the GIL beside ones that do not (CONVOY_ROUNDS)"
 	@echo "make bench-instructions   count instructions and system calls of a request"
+	@echo "make bench-memory   memory of idle connections, clients that never read and large answers, beside nginx (4 minutes)"
+	@echo "make overload  goodput against offered load, up to 5 x the capacity (8 minutes); DOCS=1 writes docs/overload.md"
 	@echo "make sweep     the Python demo with one setting changed at a time (8 minutes; FULL=1: the grid too, 13 minutes;"
 	@echo "               SWEEP_ROUNDS, SWEEP_SECONDS); DOCS=1 writes docs/results.md, else all goes into build/"
 	@echo "make docs      write docs/settings.md from the library's table"
@@ -113,6 +115,16 @@ bench-convoy: build-all
 bench-instructions: build-all
 	@sh scripts/deps.sh bench
 	@$(PYTHON) tests/bench/instructions.py
+
+bench-memory: build-all
+	@sh scripts/deps.sh bench
+	@sh scripts/venv.sh
+	@$(PYTHON) tests/bench/idle.py
+
+overload: build-all
+	@sh scripts/deps.sh bench
+	@sh scripts/venv.sh plots
+	@$(PYTHON) tests/overload/overload.py
 
 sweep: build
 	@sh scripts/deps.sh bench
