@@ -68,7 +68,7 @@ static void leave_shard(turbo_request *req) {
 
 static void complete_detached(turbo_request *req) {
     if (req->shard != NULL)
-        turbo__queue_answered(req->shard);
+        turbo__queue_answered(req->shard, req->end == TURBO__END_SHED);
     req->done(req, req->failed ? TURBO_EUSER : 0, req->failed ? NULL : req->resp, req->done_user);
     turbo__request_answer_done(req);
     if (req->shard != NULL)
@@ -116,19 +116,19 @@ static const char *explain(int32_t status) {
 }
 
 /* It is only for now (RFC 9110 15.6.4). Without memory the answer goes without the field. */
-static void say_retry_after(turbo_request *req) {
+static void add_retry_after(turbo_request *req) {
+    char seconds[16];
+    if (req->route == NULL || req->route->retry_after_s == 0)
+        return;
+    (void)snprintf(seconds, sizeof seconds, "%u", (unsigned)req->route->retry_after_s);
     turbo__buf_init(&req->own.fields, TURBO__RESPONSE_FIELDS_MAX);
-    (void)turbo__response_line(&req->own, "Retry-After", "1");
+    (void)turbo__response_line(&req->own, "Retry-After", seconds);
 }
 
-int turbo__answer_status(turbo_request *req, int32_t status, const char *reason) {
+/* The caller has claimed. */
+static void fill_status(turbo_request *req, int32_t status, const char *reason) {
     static const char type[] = "text/plain; charset=utf-8";
     char body[128];
-    int rc = turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED);
-    if (rc < 0)
-        return rc;
-    if (status == 503)
-        say_retry_after(req);
     int has_reason = reason != NULL && status != 505; /* which has one */
     int len = snprintf(body, sizeof body, "%s%s%s\n", explain(status), has_reason ? ": " : "", has_reason ? reason : "");
     if (len < 0 || turbo__status_has_no_body(status))
@@ -138,6 +138,26 @@ int turbo__answer_status(turbo_request *req, int32_t status, const char *reason)
     /* Spare memory is always enough for this. */
     (void)turbo__request_fill(req, status, len == 0 ? (turbo_str){NULL, 0} : (turbo_str){type, sizeof type - 1}, body,
                               (size_t)len);
+}
+
+int turbo__answer_status(turbo_request *req, int32_t status, const char *reason) {
+    int rc = turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED);
+    if (rc < 0)
+        return rc;
+    if (status == 503)
+        add_retry_after(req);
+    fill_status(req, status, reason);
+    finish(req);
+    return 0;
+}
+
+int turbo__answer_shed(turbo_request *req) {
+    int rc = turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED);
+    if (rc < 0)
+        return rc;
+    req->end = TURBO__END_SHED;
+    add_retry_after(req);
+    fill_status(req, (int32_t)req->route->shed_status, NULL);
     finish(req);
     return 0;
 }

@@ -2,6 +2,7 @@
 #include "batch.h"
 
 #include "mem.h"
+#include "queue.h"
 #include "request.h"
 #include "turbo/error.h"
 
@@ -21,11 +22,28 @@ static turbo__gathering *gathering_of(turbo__batcher *batcher, const turbo__rout
     return &grown[batcher->count++];
 }
 
+/* Those that have waited too long have their answer. @return how many are left, in front. */
+static size_t leave_out_late(turbo_request **reqs, size_t count) {
+    uint64_t now_ns = 0;
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!turbo__queue_is_late(reqs[i], &now_ns)) {
+            reqs[left++] = reqs[i];
+            continue;
+        }
+        turbo__queue_expire(reqs[i]);
+        turbo_request_release(reqs[i]);
+    }
+    return left;
+}
+
 static void call(turbo__batcher *batcher, turbo_shard *shard, turbo__gathering *gathering) {
     const turbo__route *route = gathering->route;
     size_t count = gathering->count;
     batcher->waiting -= count;
     gathering->count = 0;
+    if (route->queue_timeout_ns != 0 && (count = leave_out_late(gathering->reqs, count)) == 0)
+        return;
     route->batch_fn(shard, gathering->reqs, count, route->user);
     for (size_t i = 0; i < count; i++)
         turbo_request_release(gathering->reqs[i]);

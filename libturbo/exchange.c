@@ -195,22 +195,22 @@ void turbo__exchange_body_news(turbo_request *req) {
 
 /* -- refusals -- */
 
-/* @param reason  a few words for the client; NULL when the status says it all. */
-static void answer_now(turbo__exchange *ex, turbo_request *req, int status, const char *reason) {
+/* The message is read no further, and is the last one. */
+static void read_no_more(turbo__exchange *ex, turbo_request *req) {
     req->keep_alive = 0;
     end_current(ex);
     turbo__conn_finish(&ex->conn, 0);
+}
+
+/* @param reason  a few words for the client; NULL when the status says it all. */
+static void answer_now(turbo__exchange *ex, turbo_request *req, int status, const char *reason) {
+    read_no_more(ex, req);
     (void)turbo__answer_status(req, status, reason);
 }
 
 static void add_line(turbo_request *req, const char *name, const char *value) {
     turbo__buf_init(&req->own.fields, TURBO__RESPONSE_FIELDS_MAX);
     (void)turbo__response_line(&req->own, name, value); /* without memory the answer goes without the field */
-}
-
-void turbo__exchange_shed(turbo_request *req) {
-    req->end = TURBO__END_SHED;
-    (void)turbo__answer_status(req, 503, NULL);
 }
 
 static int too_long(const turbo_request *req, uint64_t max) { return !req->chunked && req->body_length > max; }
@@ -256,8 +256,8 @@ static int must_wait(const turbo__exchange *ex, const turbo_request *req) {
 }
 
 static int no_memory(turbo__exchange *ex, turbo_request *req) {
-    req->end = TURBO__END_SHED;
-    answer_now(ex, req, 503, NULL);
+    read_no_more(ex, req);
+    (void)turbo__answer_shed(req);
     return 1;
 }
 

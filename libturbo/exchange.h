@@ -30,7 +30,4 @@ void turbo__exchange_deliver(turbo_request *req);
 /** The reader of a streamed body asks for it, or has made room. Thread: the I/O loop. */
 void turbo__exchange_body_news(turbo_request *req);
 
-/** A request for which there was no place: 503 with Retry-After. Thread: the I/O loop. */
-void turbo__exchange_shed(turbo_request *req);
-
 #endif

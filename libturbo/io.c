@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "answer.h"
 #include "body.h"
 #include "mem.h"
 #include "os/os.h"
@@ -175,7 +176,7 @@ static void refuse_chain(turbo__mail_chain *chain) {
         turbo__mail *next = mail->next;
         turbo_request *req = TURBO__CONTAINER(mail, turbo_request, to_shard);
         turbo__queue_unprepare(req);
-        turbo__exchange_shed(req);
+        (void)turbo__answer_shed(req);
         mail = next;
     }
 }
@@ -204,7 +205,7 @@ void turbo__io_dispatch(turbo__io *io, turbo_request *req) {
     if (shard == io->shard) { /* the same thread: no hand-off */
         if (turbo__queue_push_here(shard, req) < 0) {
             turbo__queue_unprepare(req);
-            turbo__exchange_shed(req);
+            (void)turbo__answer_shed(req);
         }
         return;
     }

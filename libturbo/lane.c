@@ -2,6 +2,7 @@
 #include "lane.h"
 
 #include "mem.h"
+#include "queue.h"
 #include "turbo/error.h"
 
 int turbo__lanes_open(turbo__lanes *lanes, const turbo__route *routes, uint32_t route_count) {
@@ -68,5 +69,18 @@ turbo__mail *turbo__lanes_take_any(turbo__lanes *lanes) {
     for (size_t i = 0; lanes->waiting > 0 && i < lanes->count; i++)
         if (lanes->list[i].first != NULL)
             return take_from(lanes, &lanes->list[i]);
+    return NULL;
+}
+
+/* A lane is one route's: if its oldest is not late, none is. */
+turbo__mail *turbo__lanes_take_late(turbo__lanes *lanes, uint64_t now_ns) {
+    for (size_t i = 0; lanes->waiting > 0 && i < lanes->count; i++) {
+        turbo__mail *mail = lanes->list[i].first;
+        if (mail == NULL || !turbo__queue_is_late(TURBO__CONTAINER(mail, turbo_request, to_shard), &now_ns))
+            continue;
+        (void)take_from(lanes, &lanes->list[i]);
+        mail->next = NULL;
+        return mail;
+    }
     return NULL;
 }

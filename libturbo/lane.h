@@ -44,6 +44,9 @@ turbo__mail *turbo__lanes_take(turbo__lanes *lanes);
  *  @return 1 when one of them has room after all. */
 int turbo__lanes_wait(turbo__lanes *lanes);
 
+/** Take a request, alone, that has waited longer than its route allows. @return NULL when there is none. */
+turbo__mail *turbo__lanes_take_late(turbo__lanes *lanes, uint64_t now_ns);
+
 /** Take a request whatever the limits are, at the end. @return NULL when none is left. */
 turbo__mail *turbo__lanes_take_any(turbo__lanes *lanes);
 

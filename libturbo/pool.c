@@ -4,6 +4,7 @@
 
 #include "answer.h"
 #include "mem.h"
+#include "queue.h"
 #include "turbo/error.h"
 
 /* -- lanes; lock held -- */
@@ -39,6 +40,21 @@ static void give_back(turbo__pool *pool, const turbo_request *req) {
     turbo__pool_lane *lane = &pool->lanes[req->route->index];
     lane->running--;
     make_ready(pool, lane);
+}
+
+/* Requests were taken from a lane that is in the list of ready ones. */
+static void leave_ready_if_empty(turbo__pool *pool, turbo__pool_lane *lane) {
+    turbo__pool_lane **link = &pool->ready, *before = NULL;
+    if (!lane->is_ready || lane->first != NULL)
+        return;
+    while (*link != lane) {
+        before = *link;
+        link = &before->next;
+    }
+    *link = lane->next;
+    if (pool->ready_last == lane)
+        pool->ready_last = before;
+    lane->is_ready = 0;
 }
 
 /* -- in and out -- */
@@ -81,6 +97,21 @@ static turbo_request *wait_for_one(turbo__pool *pool, const turbo_request *done)
     return req;
 }
 
+/* @return 1 when it is to run; else it has its answer. */
+static int is_to_run(turbo__pool *pool, turbo_request *req) {
+    uint64_t now_ns = 0;
+    if (turbo_request_cancelled(req)) {
+        atomic_fetch_add_explicit(&pool->dropped, 1, memory_order_relaxed);
+        (void)turbo__answer_status(req, 503, NULL); /* which nobody will read, but ends it */
+        return 0;
+    }
+    if (turbo__queue_is_late(req, &now_ns)) {
+        turbo__queue_expire(req);
+        return 0;
+    }
+    return 1;
+}
+
 int turbo__pool_next(turbo__pool *pool, turbo_request *done, turbo_request **out) {
     for (;;) {
         if (done != NULL)
@@ -90,15 +121,37 @@ int turbo__pool_next(turbo__pool *pool, turbo_request *done, turbo_request **out
         if (req == NULL)
             return TURBO_ECLOSED;
         atomic_fetch_add_explicit(&pool->busy, 1, memory_order_relaxed);
-        if (!turbo_request_cancelled(req)) {
+        if (is_to_run(pool, req)) {
             atomic_fetch_add_explicit(&pool->requests, 1, memory_order_relaxed);
             *out = req;
             return 0;
         }
-        atomic_fetch_add_explicit(&pool->dropped, 1, memory_order_relaxed);
-        (void)turbo__answer_status(req, 503, NULL); /* which nobody will read, but ends it */
         done = req;
     }
+}
+
+/* A lane is one route's: if its oldest is not late, none is. Lock held. */
+static turbo_request *take_late_from(turbo__pool *pool, turbo__pool_lane *lane, uint64_t now_ns) {
+    turbo_request *req = lane->first;
+    if (req == NULL || !turbo__queue_is_late(req, &now_ns))
+        return NULL;
+    lane->first = req->pool_next;
+    leave_ready_if_empty(pool, lane);
+    atomic_fetch_sub_explicit(&pool->queued, 1, memory_order_relaxed);
+    return req;
+}
+
+turbo_request *turbo__pool_take_late(turbo__pool *pool, uint64_t now_ns) {
+    turbo_request *req = NULL;
+    if (pool->threads == 0)
+        return NULL;
+    pthread_mutex_lock(&pool->lock);
+    for (uint32_t i = 0; req == NULL && i < pool->lane_count; i++)
+        req = take_late_from(pool, &pool->lanes[i], now_ns);
+    if (pool->closed)
+        pthread_cond_broadcast(&pool->changed);
+    pthread_mutex_unlock(&pool->lock);
+    return req;
 }
 
 /* -- life -- */
@@ -114,6 +167,7 @@ int turbo__pool_open(turbo__pool *pool, const turbo__route *routes, uint32_t rou
         pool->threads = 0;
         return TURBO_ENOMEM;
     }
+    pool->lane_count = route_count;
     for (const turbo__route *route = routes; route != NULL; route = route->next)
         pool->lanes[route->index].max = route->threads;
     pthread_mutex_init(&pool->lock, NULL);

@@ -22,6 +22,7 @@ typedef struct turbo__pool {
     pthread_cond_t changed;
     turbo__pool_lane *lanes;         /* by route->index                                       */
     turbo__pool_lane *ready, *ready_last; /* have requests, and may run one more; in turn     */
+    uint32_t lane_count;
     uint32_t threads;                /* 0: no route runs here, and nothing else is set        */
     uint32_t waiting;                /* threads that have nothing to do                       */
     uint8_t closed;
@@ -35,13 +36,18 @@ int turbo__pool_open(turbo__pool *pool, const turbo__route *routes, uint32_t rou
 void turbo__pool_put(turbo__pool *pool, turbo_request *req);
 
 /**
- * Give back what was run, and wait for the next. Requests of clients that have gone are answered here, and not given out.
+ * Give back what was run, and wait for the next. Requests of clients that have gone, and those that have waited longer than
+ * their route allows, are answered here, and not given out.
  *
  * @param done  NULL, or what the last call on this thread gave.
  * @param out   receives a request, whose reference stays the pool's until it is given back.
  * @return 0; TURBO_ECLOSED when there will be none. Thread: one of the pool's.
  */
 int turbo__pool_next(turbo__pool *pool, turbo_request *done, turbo_request **out);
+
+/** Take a request that has waited longer for a thread than its route allows, with the pool's reference. @return NULL when
+ *  there is none. Thread: any. */
+turbo_request *turbo__pool_take_late(turbo__pool *pool, uint64_t now_ns);
 
 /** No more will be put: the threads end when nothing is left. Thread: any. */
 void turbo__pool_close(turbo__pool *pool);

@@ -1,10 +1,12 @@
 /* queue.c - a shard's queue: requests in from any thread, out within the limits of what is in flight. */
 #include "queue.h"
 
-#include "clock.h"
+#include "answer.h"
 #include "server.h"
-#include "shard.h"
 #include "turbo/error.h"
+
+/* How often those that wait at a full gate are looked at: this often, or eight times in the least queue_timeout_ms. */
+#define SWEEP_LEAST_NS 5000000
 
 /* -- into the queue -- */
 
@@ -109,9 +111,9 @@ static void uncount_taken(turbo_shard *shard, int late) {
         atomic_fetch_sub_explicit(&shard->abandoned, 1, memory_order_relaxed);
 }
 
-void turbo__queue_answered(turbo_shard *shard) {
+void turbo__queue_answered(turbo_shard *shard, int shed) {
     if ((atomic_fetch_sub_explicit(&shard->unanswered, 1, memory_order_relaxed) & TURBO__SHARD_COUNTED) == 0)
-        atomic_fetch_add_explicit(&shard->answered, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(shed ? &shard->shed_taken : &shard->answered, 1, memory_order_relaxed);
 }
 
 /* What the executor has and has not answered when the shard ends. */
@@ -158,6 +160,21 @@ static void give_up(turbo_shard *shard, turbo_request *req, _Atomic uint64_t *co
     turbo_request_release(req); /* the queue's */
 }
 
+void turbo__queue_expire(turbo_request *req) {
+    atomic_fetch_add_explicit(&req->shard->expired, 1, memory_order_relaxed);
+    (void)turbo__answer_shed(req);
+}
+
+/* A request, taken from the queue, that does not run: its client has gone, or it has waited too long. */
+static void end_unrun(turbo_shard *shard, turbo_request *req) {
+    if (turbo_request_cancelled(req)) {
+        give_up(shard, req, &shard->dropped);
+        return;
+    }
+    turbo__queue_expire(req);
+    turbo_request_release(req); /* the queue's */
+}
+
 static turbo_request *pop(turbo_shard *shard) {
     turbo_request *req = TURBO__CONTAINER(shard->first, turbo_request, to_shard);
     shard->first = req->to_shard.next;
@@ -181,18 +198,18 @@ static turbo_request *next_request(turbo_shard *shard) {
     return NULL;
 }
 
-/* Move requests from the queue into shard->reqs, those of gone clients aside. @return how many. */
+/* Move requests from the queue into shard->reqs; those of gone clients, and late ones, aside. @return how many. */
 size_t turbo__queue_gather(turbo_shard *shard) {
     size_t room = turbo__gate_room(&shard->gate), max = shard->server->settings.batch_max, n = 0;
-    uint64_t taken = 0;
+    uint64_t taken = 0, now_ns = 0;
     turbo_request *req;
     if (max > room)
         max = room;
     while (n < max && (req = next_request(shard)) != NULL) {
         taken++;
         atomic_exchange(&req->events, 0); /* from here on events come by mail */
-        if (turbo_request_cancelled(req)) {
-            give_up(shard, req, &shard->dropped);
+        if (turbo_request_cancelled(req) || turbo__queue_is_late(req, &now_ns)) {
+            end_unrun(shard, req);
             continue;
         }
         turbo__lane *lane = turbo__lane_of(&shard->lanes, req);
@@ -204,6 +221,70 @@ size_t turbo__queue_gather(turbo_shard *shard) {
     if (taken > 0)
         atomic_fetch_sub_explicit(&shard->queued, taken, memory_order_relaxed);
     return n;
+}
+
+/* Take the late ones off the queue. Behind one that has waited less than any timeout they all have. */
+static turbo__mail *cut_late(turbo_shard *shard, uint64_t now_ns) {
+    uint64_t least = shard->server->queue_timeout_least_ns;
+    turbo__mail **link = &shard->first, *last = NULL, *cut = NULL, **cut_end = &cut;
+    while (*link != NULL) {
+        turbo__mail *mail = *link;
+        turbo_request *req = TURBO__CONTAINER(mail, turbo_request, to_shard);
+        if (req->queued_ns + least > now_ns)
+            return cut;
+        if (!turbo__queue_is_late(req, &now_ns)) {
+            last = mail;
+            link = &mail->next;
+            continue;
+        }
+        *link = mail->next;
+        mail->next = NULL;
+        *cut_end = mail;
+        cut_end = &mail->next;
+    }
+    shard->last = last;
+    return cut;
+}
+
+/* @return how many mails there were, all of late requests. */
+static uint64_t end_late(turbo_shard *shard, turbo__mail *mail) {
+    uint64_t n = 0;
+    for (; mail != NULL; n++) {
+        turbo__mail *next = mail->next;
+        turbo_request *req = TURBO__CONTAINER(mail, turbo_request, to_shard);
+        atomic_exchange(&req->events, 0);
+        end_unrun(shard, req);
+        mail = next;
+    }
+    return n;
+}
+
+static void sweep(turbo_shard *shard, uint64_t now_ns) {
+    turbo__mail *mail;
+    turbo_request *req;
+    uint64_t n = end_late(shard, cut_late(shard, now_ns));
+    while ((mail = turbo__lanes_take_late(&shard->lanes, now_ns)) != NULL)
+        n += end_late(shard, mail);
+    if (n > 0)
+        atomic_fetch_sub_explicit(&shard->queued, n, memory_order_relaxed);
+    while ((req = turbo__pool_take_late(&shard->pool, now_ns)) != NULL) {
+        turbo__queue_expire(req);
+        turbo_request_release(req); /* the pool's */
+    }
+}
+
+void turbo__queue_sweep(turbo_shard *shard) {
+    uint64_t least = shard->server->queue_timeout_least_ns, now_ns;
+    if (!turbo__queue_has_any(shard) && atomic_load_explicit(&shard->pool.queued, memory_order_relaxed) == 0) {
+        shard->sweep_ns = 0;
+        return;
+    }
+    now_ns = turbo__clock_ns();
+    if (shard->sweep_ns != 0 && shard->sweep_ns > now_ns)
+        return;
+    if (shard->sweep_ns != 0)
+        sweep(shard, now_ns);
+    shard->sweep_ns = now_ns + (least / 8 > SWEEP_LEAST_NS ? least / 8 : SWEEP_LEAST_NS);
 }
 
 int turbo__queue_may_go_on(turbo_shard *shard) {

@@ -2,6 +2,7 @@
 #ifndef TURBO_QUEUE_H
 #define TURBO_QUEUE_H
 
+#include "clock.h"
 #include "shard.h"
 
 /** Make a request ready to be pushed: it gets a reference for the queue. */
@@ -28,14 +29,32 @@ static inline int turbo__queue_has_any(const turbo_shard *shard) {
     return shard->first != NULL || shard->lanes.waiting > 0;
 }
 
+/** Whether a request has waited longer for its handler than its route allows. The clock is read when it is needed and
+ *  *now_ns is 0. */
+static inline int turbo__queue_is_late(const turbo_request *req, uint64_t *now_ns) {
+    uint64_t most = req->route->queue_timeout_ns;
+    if (most == 0)
+        return 0;
+    if (*now_ns == 0)
+        *now_ns = turbo__clock_ns();
+    return *now_ns > req->queued_ns && *now_ns - req->queued_ns > most;
+}
+
+/** Answer such a request; it is with a shard. Thread: any, before a handler has it. */
+void turbo__queue_expire(turbo_request *req);
+
+/** Now and then answer those that have waited too long at a full gate, of the queue, the lanes and the pool: no turn would
+ *  look at them. Some route has a timeout. Thread: the shard. */
+void turbo__queue_sweep(turbo_shard *shard);
+
 /** Whether requests wait and there is room for one. If not, whoever leaves wakes the shard. Thread: the shard. */
 int turbo__queue_may_go_on(turbo_shard *shard);
 
 /** Give up what is left, at the end. Thread: the shard. */
 void turbo__queue_end(turbo_shard *shard);
 
-/** A request without a connection has its answer. Thread: any. */
-void turbo__queue_answered(turbo_shard *shard);
+/** A request without a connection has its answer. @param shed it was answered without having run. Thread: any. */
+void turbo__queue_answered(turbo_shard *shard, int shed);
 
 /** What the executor has and has not answered when the shard ends counts as abandoned. Thread: the shard. */
 void turbo__queue_abandon(turbo_shard *shard);

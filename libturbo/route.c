@@ -21,12 +21,15 @@ enum {
     BATCH_MAX,
     BATCH_WAIT_US,
     INFLIGHT_MAX,
+    QUEUE_TIMEOUT_MS,
+    SHED_STATUS,
+    RETRY_AFTER_S,
     OPTION_COUNT
 };
 
 static const char *const names[OPTION_COUNT] = {
-    "executor",  "threads",       "placement",   "spill_percent", "body", "body_max_bytes", "body_window_bytes",
-    "batch_max", "batch_wait_us", "inflight_max"};
+    "executor",  "threads",       "placement",    "spill_percent",    "body",        "body_max_bytes", "body_window_bytes",
+    "batch_max", "batch_wait_us", "inflight_max", "queue_timeout_ms", "shed_status", "retry_after_s"};
 
 static const turbo__setting executor_row = {
     "executor", TURBO_SETTING_ENUM, "", "shard|inline|pool", TURBO__EXECUTOR_SHARD, TURBO__EXECUTOR_POOL,
@@ -166,6 +169,9 @@ int turbo__route_new(turbo__route **out, const char *method, const char *pattern
     route->batch_wait_us = value_of(options, BATCH_WAIT_US, settings->batch_wait_us);
     route->spill_percent = value_of(options, SPILL_PERCENT, settings->spill_percent);
     route->inflight_max = value_of(options, INFLIGHT_MAX, 0);
+    route->queue_timeout_ns = value_of(options, QUEUE_TIMEOUT_MS, settings->queue_timeout_ms) * 1000000;
+    route->shed_status = turbo__shed_status(value_of(options, SHED_STATUS, settings->shed_status));
+    route->retry_after_s = (uint32_t)value_of(options, RETRY_AFTER_S, settings->retry_after_s);
     route->executor = (uint32_t)value_of(options, EXECUTOR, TURBO__EXECUTOR_SHARD);
     route->threads = (uint32_t)value_of(options, THREADS, threads_row.def);
     route->placement = (uint32_t)resolve_placement(value_of(options, PLACEMENT, TURBO__PLACEMENT_DEFAULT), settings);

@@ -24,6 +24,9 @@ typedef struct turbo__route {
     uint64_t batch_wait_us;
     uint64_t spill_percent;
     uint64_t inflight_max;         /* on a shard; 0: only the shard's own limit              */
+    uint64_t queue_timeout_ns;     /* 0: a request waits for its handler however long it takes */
+    uint32_t shed_status;          /* 503 or 429                                            */
+    uint32_t retry_after_s;        /* of such an answer; 0: none                            */
     uint32_t executor;             /* TURBO__EXECUTOR_*                                     */
     uint32_t threads;              /* for executor pool: at most so many at once on a shard */
     uint32_t body;                 /* TURBO__BODIES_*                                       */
@@ -32,6 +35,9 @@ typedef struct turbo__route {
     uint32_t hash;                 /* of method and pattern                                 */
     uint32_t index;                /* 0, 1, 2, ... in order of registration                 */
 } turbo__route;
+
+/** Status of ENUM shed_status. */
+static inline uint32_t turbo__shed_status(uint64_t choice) { return choice == 0 ? 503 : 429; }
 
 /** A route from its options (NULL: none set) and the server's settings; pattern, handler and user are set by the
  *  caller. @param method NULL for any. @return 0; TURBO_ENOMEM. */

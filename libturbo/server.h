@@ -31,6 +31,7 @@ struct turbo_server {
     turbo__router *router;
     turbo__route *routes;
     uint32_t route_count;
+    uint64_t queue_timeout_least_ns; /* of the routes that have one; 0: none has */
     turbo__listener *listeners;
     turbo_executor_ops executor;
     void *executor_self;

@@ -16,7 +16,12 @@
       "I/O loops apart from the shards (default: 1 per 4 CPUs, at least 1); 0: each shard does its own I/O")           \
     X(batch_max, UINT, "requests", "", 1, 65536, 128, "Most requests that a shard takes from its queue at once")       \
     X(batch_wait_us, UINT, "us", "", 0, 10000000, 0, "How long a batch callback's batch may wait for more requests")   \
-    X(queue_max, UINT, "requests", "", 1, 16777216, 20000, "Requests that may wait for a shard; above it 503")         \
+    X(queue_max, UINT, "requests", "", 1, 16777216, 20000, "Requests that may wait for a shard; above it shed_status") \
+    X(queue_timeout_ms, UINT, "ms", "", 0, 86400000, 0,                                                                \
+      "A request that has waited longer for its handler is answered shed_status without it; 0: never")                 \
+    X(shed_status, ENUM, "", "503|429", 0, 1, 0,                                                                       \
+      "What is answered when the queue or the body memory is full, and behind queue_timeout_ms")                       \
+    X(retry_after_s, UINT, "s", "", 0, 86400, 1, "Retry-After of those answers; 0: they have none")                    \
     X(inflight_max, UINT, "requests", "", 1, 1048576, 512, "Unanswered requests that a shard's executor may have")     \
     X(placement, ENUM, "", "default|route|round_robin|local|path|key|connection|least", 0, 7, 0,                       \
       "How a request's shard is chosen (default: route; local when io_threads is 0)")                                  \
@@ -32,7 +37,7 @@
     X(body_window_bytes, UINT, "bytes", "", 1, 1073741824, 262144,                                                     \
       "Bytes of a streamed body that wait for its handler; then the client waits, until half of it was read")          \
     X(body_memory_max_bytes, UINT, "bytes", "", 0, 1099511627776, 268435456,                                           \
-      "Gathered request bodies of the whole server, and what waits of streamed ones; above it 503")                    \
+      "Gathered request bodies of the whole server, and what waits of streamed ones; above it shed_status")            \
     X(head_timeout_ms, UINT, "ms", "", 0, 86400000, 10000, "A head must be complete in this time, else 408; 0: never") \
     X(body_stall_timeout_ms, UINT, "ms", "", 0, 86400000, 30000,                                                       \
       "A body must go on, and answer bytes must be taken, within this time; 0: never")                                 \

@@ -148,6 +148,9 @@ static int add_route(turbo_server *server, const char *method, const char *patte
         return rc;
     }
     route->index = server->route_count++;
+    if (route->queue_timeout_ns != 0 &&
+        (server->queue_timeout_least_ns == 0 || route->queue_timeout_ns < server->queue_timeout_least_ns))
+        server->queue_timeout_least_ns = route->queue_timeout_ns;
     route->next = server->routes;
     server->routes = route;
     return 0;
@@ -159,6 +162,16 @@ static const char *wrong_with(const turbo__route *route) {
         return "placement key needs the route's option \"key\"";
     if (route->executor == TURBO__EXECUTOR_INLINE && route->inflight_max > 0)
         return "inflight_max does not go with executor inline, which has nothing in flight on shards";
+    return NULL;
+}
+
+static const char *wrong_with_batch(const turbo__route *route, turbo_batch_fn fn) {
+    if (fn == NULL || route->executor != TURBO__EXECUTOR_SHARD)
+        return "a batch callback is needed, and the executor shard for it";
+    if (route->body == TURBO__BODIES_STREAMED)
+        return "a batch callback gets whole requests: body streamed is not for it";
+    if (route->queue_timeout_ns != 0 && route->batch_wait_us * 1000 >= route->queue_timeout_ns)
+        return "batch_wait_us must be shorter than queue_timeout_ms: the wait is part of it";
     return NULL;
 }
 
@@ -194,13 +207,10 @@ int turbo_server_route_batch(turbo_server *server, const char *method, const cha
     int rc = new_route(&route, server, method, pattern, options, user);
     if (rc < 0)
         return rc;
-    if (fn == NULL || route->executor != TURBO__EXECUTOR_SHARD) {
+    const char *wrong = wrong_with_batch(route, fn);
+    if (wrong != NULL) {
         turbo__route_free(route);
-        return refuse(server, TURBO_EINVAL, "a batch callback is needed, and the executor shard for it");
-    }
-    if (route->body == TURBO__BODIES_STREAMED) {
-        turbo__route_free(route);
-        return refuse(server, TURBO_EINVAL, "a batch callback gets whole requests: body streamed is not for it");
+        return refuse(server, TURBO_EINVAL, wrong);
     }
     route->batch_fn = fn;
     return add_route(server, method, pattern, route);

@@ -240,13 +240,14 @@ void turbo_timer_cancel(turbo_timer *timer) {
     turbo__free(timer);
 }
 
+/* 0 means never. */
+static uint64_t earlier(uint64_t a, uint64_t b) { return a == 0 || (b != 0 && b < a) ? b : a; }
+
 /* When the shard must next run though no mail came. @return 0: never. */
 static uint64_t next_ns(const turbo_shard *shard) {
     turbo__heap_entry *first = turbo__heap_first(&shard->timers);
-    uint64_t batch = turbo__batcher_next_ns(&shard->batcher);
-    if (first == NULL || (batch != 0 && batch < first->at_ns))
-        return batch;
-    return first->at_ns;
+    uint64_t at = earlier(first == NULL ? 0 : first->at_ns, turbo__batcher_next_ns(&shard->batcher));
+    return earlier(at, shard->sweep_ns);
 }
 
 static int ms_until(uint64_t at_ns) {
@@ -323,6 +324,8 @@ int turbo__shard_turn(void *self) {
         if (shard->batcher.waiting > 0)
             turbo__batcher_run(&shard->batcher, shard, 0, turbo__server_draining(shard->server));
     }
+    if (shard->server->queue_timeout_least_ns != 0)
+        turbo__queue_sweep(shard);
     turbo_shard_flush(shard);
     if (atomic_load_explicit(&shard->state, memory_order_acquire) == TURBO__SHARD_STOPPING) {
         wind_down(shard);

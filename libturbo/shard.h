@@ -63,15 +63,17 @@ struct turbo_shard {
     pthread_t *pool_threads; /* ours, running; NULL: there are none, or they are the host's */
     uint32_t pool_started;
     turbo__heap timers;
+    uint64_t sweep_ns; /* when turbo__queue_sweep() looks again; 0: nothing waits           */
     _Atomic uint64_t batch_since_ns; /* when the running batch began; 0: none runs  */
     _Atomic uint64_t request_ns;     /* what the last batch took, for each request  */
     turbo__mail_chain *outboxes;     /* answers, one chain an I/O loop              */
 
     /* Counters; those with one writer are written by the shard's thread. */
     _Atomic uint64_t requests, batches, batch_sizes[TURBO_STATS_BATCH_BUCKETS], dropped, abandoned;
-    _Atomic uint64_t taken, answered; /* requests without a connection; any thread   */
+    _Atomic uint64_t taken, answered, shed_taken; /* requests without a connection; any thread */
     _Atomic uint64_t unanswered;      /* of these; with TURBO__SHARD_COUNTED: counted as abandoned */
     _Atomic uint64_t queued_most, shed; /* I/O loops and submitters                  */
+    _Atomic uint64_t expired;           /* behind queue_timeout_ms; any thread       */
     _Atomic uint64_t latency[TURBO_STATS_LATENCY_BUCKETS]; /* any thread             */
 };
 

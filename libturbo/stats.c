@@ -35,7 +35,9 @@ static void add_io(turbo_stats *s, const turbo__io *io) {
 static void add_shard(turbo_stats *s, const turbo_shard *shard) {
     s->taken += get(&shard->taken);
     s->answered += get(&shard->answered);
+    s->shed += get(&shard->shed_taken);
     s->abandoned += get(&shard->abandoned);
+    s->timeouts_queue += get(&shard->expired);
 }
 
 int turbo_server_stats(turbo_server *server, turbo_stats *out) {
@@ -76,6 +78,7 @@ int turbo_shard_stats_get(const turbo_shard *shard, turbo_shard_stats *out) {
     s.pool_busy = get(&shard->pool.busy);
     s.pool_requests = get(&shard->pool.requests);
     s.pool_dropped = get(&shard->pool.dropped);
+    s.expired = get(&shard->expired);
     s.size = size;
     memcpy(out, &s, size);
     return 0;
@@ -92,7 +95,7 @@ typedef struct total {
 static const total totals[] = {
     TOTAL(taken, "counter", "Requests whose first byte was read, or that were submitted"),
     TOTAL(answered, "counter", "Answers handed over whole"),
-    TOTAL(shed, "counter", "Requests answered 503 because a queue or the body memory was full"),
+    TOTAL(shed, "counter", "Requests answered without their handler: a queue or the body memory was full, or they waited too long"),
     TOTAL(dropped, "counter", "Requests whose client went before the answer"),
     TOTAL(abandoned, "counter", "Requests not answered when the drain ended"),
     TOTAL(accepted, "counter", "Connections accepted"),
@@ -105,6 +108,7 @@ static const total totals[] = {
     TOTAL(timeouts_body, "counter", "Bodies or clients that stalled"),
     TOTAL(timeouts_idle, "counter", "Idle connections closed"),
     TOTAL(body_memory, "gauge", "Bytes of gathered bodies held now"),
+    TOTAL(timeouts_queue, "counter", "Requests answered without their handler after queue_timeout_ms"),
 };
 #define TOTAL_COUNT (sizeof totals / sizeof totals[0])
 
@@ -128,12 +132,12 @@ static int json_shard(turbo__buf *out, const turbo_shard *shard) {
         out,
         "{\"requests\":%llu,\"batches\":%llu,\"queued\":%llu,\"queued_max\":%llu,\"inflight\":%llu,"
         "\"inflight_max\":%llu,\"shed\":%llu,\"dropped\":%llu,\"wakeups\":%llu,\"pool_threads\":%llu,"
-        "\"pool_queued\":%llu,\"pool_busy\":%llu,\"pool_requests\":%llu,\"pool_dropped\":%llu",
+        "\"pool_queued\":%llu,\"pool_busy\":%llu,\"pool_requests\":%llu,\"pool_dropped\":%llu,\"expired\":%llu",
         (unsigned long long)s.requests, (unsigned long long)s.batches, (unsigned long long)s.queued,
         (unsigned long long)s.queued_max, (unsigned long long)s.inflight, (unsigned long long)s.inflight_max,
         (unsigned long long)s.shed, (unsigned long long)s.dropped, (unsigned long long)s.wakeups,
         (unsigned long long)s.pool_threads, (unsigned long long)s.pool_queued, (unsigned long long)s.pool_busy,
-        (unsigned long long)s.pool_requests, (unsigned long long)s.pool_dropped);
+        (unsigned long long)s.pool_requests, (unsigned long long)s.pool_dropped, (unsigned long long)s.expired);
     if (rc == 0)
         rc = json_list(out, "batch_sizes", s.batch_sizes, TURBO_STATS_BATCH_BUCKETS);
     if (rc == 0)
@@ -190,6 +194,7 @@ static const shard_metric shard_metrics[] = {
     SHARD("shard_inflight", inflight, "gauge", "Requests with the executor now"),
     SHARD("shard_shed_total", shed, "counter", "Requests refused because the queue was full"),
     SHARD("shard_dropped_total", dropped, "counter", "Requests whose client went while they were queued"),
+    SHARD("shard_expired_total", expired, "counter", "Requests answered without their handler after queue_timeout_ms"),
     SHARD("shard_wakeups_total", wakeups, "counter", "Times that the sleeping shard was woken"),
     SHARD("shard_pool_threads", pool_threads, "gauge", "Threads of the shard's pool"),
     SHARD("shard_pool_queued", pool_queued, "gauge", "Requests waiting for a thread of the pool now"),

@@ -25,7 +25,7 @@ typedef struct turbo_stats {
     size_t size;               /* set by TURBO_STATS_INIT                                        */
     uint64_t taken;            /* requests whose first byte was read, or that were submitted     */
     uint64_t answered;         /* answers handed over whole, error answers included, but not shed */
-    uint64_t shed;             /* answered 503 because a queue or the body memory was full       */
+    uint64_t shed;             /* answered shed_status: a queue or the body memory was full, or queue_timeout_ms was over */
     uint64_t dropped;          /* the client went before the answer                              */
     uint64_t abandoned;        /* not answered when the drain ended                              */
     uint64_t accepted;         /* connections                                                    */
@@ -38,11 +38,12 @@ typedef struct turbo_stats {
     uint64_t timeouts_body;    /* body stalled for body_stall_timeout_ms                         */
     uint64_t timeouts_idle;    /* connections closed after idle_timeout_ms                       */
     uint64_t body_memory;      /* bytes of gathered bodies held now                              */
+    uint64_t timeouts_queue;   /* of shed: answered after queue_timeout_ms, without their handler */
     /* -- since 0.1; new members follow here -- */
 } turbo_stats;
 
 /** An empty snapshot that knows its size. */
-#define TURBO_STATS_INIT {sizeof(turbo_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define TURBO_STATS_INIT {sizeof(turbo_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /** Counters of one shard. */
 typedef struct turbo_shard_stats {
@@ -63,11 +64,12 @@ typedef struct turbo_shard_stats {
     uint64_t pool_busy;      /* of them at work now                                             */
     uint64_t pool_requests;  /* that they were given                                            */
     uint64_t pool_dropped;   /* not given to them, because the client had gone                  */
+    uint64_t expired;        /* answered without their handler, after queue_timeout_ms          */
     /* -- since 0.1; new members follow here -- */
 } turbo_shard_stats;
 
 /** An empty snapshot that knows its size. */
-#define TURBO_SHARD_STATS_INIT {sizeof(turbo_shard_stats), 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0}
+#define TURBO_SHARD_STATS_INIT {sizeof(turbo_shard_stats), 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0, 0}
 
 /** Formats of turbo_server_stats_text(). */
 enum {

@@ -113,6 +113,34 @@ Test(pool, route_has_at_most_its_threads_at_once) {
     cr_expect_not(failing_alloc_leaks());
 }
 
+Test(pool, late_requests_are_taken_from_wherever_they_wait) {
+    open_pool(1, 1, 1);
+    turbo_request *a[2] = {put(0), put(0)}, *b[2] = {put(1), put(1)}, *c[2] = {put(2), put(2)}, *none;
+    cr_expect_eq(next(NULL), a[0]); /* runs: the other one of its route is not ready */
+    routes[0].queue_timeout_ns = routes[1].queue_timeout_ns = routes[2].queue_timeout_ns = 5;
+    for (int i = 0; i < 2; i++)
+        a[i]->queued_ns = b[i]->queued_ns = c[i]->queued_ns = 10;
+    b[1]->queued_ns = 11;
+    cr_expect_null(turbo__pool_take_late(&pool, 15));
+    turbo_request *late[] = {a[1], b[0], c[0], c[1]};
+    for (int i = 0; i < 4; i++) {
+        cr_expect_eq(turbo__pool_take_late(&pool, 16), late[i], "place %d", i);
+        turbo_request_release(late[i]);
+        turbo_request_release(late[i]);
+    }
+    cr_expect_null(turbo__pool_take_late(&pool, 16));
+    cr_expect_eq(atomic_load(&pool.queued), 1);
+    routes[1].queue_timeout_ns = 0;
+    cr_expect_eq(next(NULL), b[1]);
+    cr_expect_null(pool.ready);
+    cr_expect_null(pool.ready_last);
+    turbo__pool_close(&pool);
+    cr_expect_eq(turbo__pool_next(&pool, a[0], &none), TURBO_ECLOSED);
+    cr_expect_eq(turbo__pool_next(&pool, b[1], &none), TURBO_ECLOSED);
+    turbo__pool_free(&pool);
+    cr_expect_not(failing_alloc_leaks());
+}
+
 Test(pool, failed_allocation_is_reported) {
     turbo__route only = {.executor = TURBO__EXECUTOR_POOL, .threads = 1};
     turbo__pool p = {0};
@@ -224,6 +252,37 @@ Test(pool, client_that_went_while_its_request_waited_costs_no_thread) {
     cr_expect(atomic_load(&g.runs) == 1 && s.pool_requests == 1 && s.inflight == 0);
     end_server(server);
     sem_destroy(&g.go);
+}
+
+/* The one thread is busy for longer than the request may wait: the shard answers it, not the thread. */
+Test(pool, request_that_waits_too_long_for_a_thread_is_answered) {
+    gatherer g = {0};
+    outcome first = {0}, late = {0};
+    sem_init(&g.go, 0, 0);
+    turbo_server *server = new_server("shards=1 queue_timeout_ms=1");
+    turbo_route_options *options;
+    cr_assert_eq(turbo_route_options_new(&options), 0);
+    cr_assert_eq(turbo_route_options_set(options, "threads", "1"), 0);
+    cr_assert_eq(turbo_route_options_set(options, "queue_timeout_ms", "0"), 0);
+    cr_assert_eq(turbo_server_route(server, "GET", "/first", options, on_gather, &g), 0);
+    cr_assert_eq(turbo_route_options_set(options, "queue_timeout_ms", "20"), 0);
+    cr_assert_eq(turbo_server_route(server, "GET", "/", options, on_gather, &g), 0);
+    turbo_route_options_free(options);
+    cr_assert_eq(turbo_server_start(server), 0);
+    turbo_shard *shard = turbo_server_shard(server, 0);
+    cr_assert_eq(submit_to(shard, server, "/first", &first), 0);
+    AWAIT(atomic_load(&g.inside) == 1);
+    cr_assert_eq(submit_to(shard, server, "/", &late), 0);
+    AWAIT(late.answered == 1);
+    cr_expect(late.status == 503 && first.answered == 0);
+    turbo_shard_stats s = TURBO_SHARD_STATS_INIT;
+    AWAIT(turbo_shard_stats_get(shard, &s) == 0 && s.inflight == 1);
+    cr_expect(s.expired == 1 && s.pool_queued == 0 && s.pool_requests == 1);
+    sem_post(&g.go);
+    AWAIT(first.answered == 1);
+    end_server(server);
+    sem_destroy(&g.go);
+    cr_expect_not(failing_alloc_leaks());
 }
 
 Test(pool, stop_waits_for_what_runs_and_what_waits) {

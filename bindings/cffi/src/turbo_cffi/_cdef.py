@@ -95,6 +95,7 @@ typedef struct turbo_stats {
     uint64_t timeouts_body;
     uint64_t timeouts_idle;
     uint64_t body_memory;
+    uint64_t timeouts_queue;
 } turbo_stats;
 typedef struct turbo_shard_stats {
     size_t size;
@@ -114,6 +115,7 @@ typedef struct turbo_shard_stats {
     uint64_t pool_busy;
     uint64_t pool_requests;
     uint64_t pool_dropped;
+    uint64_t expired;
 } turbo_shard_stats;
 enum {
     TURBO_STATS_JSON = 1,
