@@ -9,7 +9,7 @@ import sys
 
 LAYERS = [
     ("base", "version error mem buf hash list settings options clock log methods os linux"),
-    ("protocol", "fields http1_parse http1_head http1_chunked http1_trailer http1_write"),
+    ("protocol", "fields http_date conditional range http1_parse http1_head http1_chunked http1_trailer http1_write"),
     ("transport", "loop stream timer mailbox listener outq conn"),
     ("core", "request body key response answer router pattern route pool placement batch gate lane queue exchange write io shard server setup "
              "stats executor_shard"),
