@@ -39,6 +39,7 @@ static const char index_text[] = "libturbo demo\n"
                                  "shard's pool\n"
                                  "GET  /spin        ?us=100: computes in the handler\n"
                                  "GET  /r/{n}       {\"ok\":true} from sixteen routes, /r/0 to /r/15\n"
+                                 "GET  /files/{path...}  a file of the directory that --files names\n"
                                  "GET  /stats       counters as JSON\n"
                                  "GET  /metrics     counters as Prometheus text\n"
                                  "POST /echo        the body back\n"
@@ -519,15 +520,24 @@ static int add_routes(turbo_server *server, turbo_route_options *sync) {
 }
 
 typedef struct arguments {
-    const char *host, *port, *executor, *fd;
+    const char *host, *port, *executor, *fd, *files;
 } arguments;
 
+static int add_files_route(turbo_server *server, const arguments *args, turbo_route_options *sync) {
+    if (args->files == NULL)
+        return 0;
+    int rc = turbo_route_options_set(sync, "index", "index.html");
+    return rc < 0 ? rc : turbo_server_route_static(server, "/files/{path...}", args->files, sync);
+}
+
 static void print_help(void) {
-    puts("usage: demo [--host 127.0.0.1] [--port 8000] [--fd N] [--executor shard|inline] [setting]...\n\n"
+    puts("usage: demo [--host 127.0.0.1] [--port 8000] [--fd N] [--executor shard|inline] [--files DIR] "
+         "[setting]...\n\n"
          "  --host ADDRESS             to listen on; unix:PATH for a unix socket\n"
          "  --port N                   to listen on; 0 picks a free one\n"
          "  --fd N                     an inherited socket that listens\n"
-         "  --executor shard|inline    where the sync handlers run\n\n"
+         "  --executor shard|inline    where the sync handlers run\n"
+         "  --files DIR                a directory to serve below /files/\n\n"
          "Settings, also taken from the environment (TURBO_BATCH_MAX=64):\n");
     for (size_t i = 0; i < turbo_setting_count(); i++) {
         uint64_t min, max, usual;
@@ -549,7 +559,11 @@ static void print_help(void) {
 static int read_arguments(arguments *out, int argc, char **argv) {
     struct {
         const char *flag, **value;
-    } known[] = {{"--host", &out->host}, {"--port", &out->port}, {"--executor", &out->executor}, {"--fd", &out->fd}};
+    } known[] = {{"--host", &out->host},
+                 {"--port", &out->port},
+                 {"--executor", &out->executor},
+                 {"--fd", &out->fd},
+                 {"--files", &out->files}};
     for (int i = 1; i < argc; i += 2) {
         const char **value = NULL;
         if (strcmp(argv[i], "--help") == 0) {
@@ -626,6 +640,8 @@ static int run(const arguments *args, const turbo_options *options) {
     if (rc == 0)
         rc = add_routes(server, sync);
     if (rc == 0)
+        rc = add_files_route(server, args, sync);
+    if (rc == 0)
         rc = listen_where(server, args);
     if (rc == 0)
         rc = serve(server, args, options);
@@ -640,7 +656,7 @@ static int run(const arguments *args, const turbo_options *options) {
 }
 
 int main(int argc, char **argv) {
-    arguments args = {"127.0.0.1", "8000", "shard", NULL};
+    arguments args = {"127.0.0.1", "8000", "shard", NULL, NULL};
     turbo_options *options;
     if (turbo_options_new(&options) < 0)
         return 1;

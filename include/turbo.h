@@ -5,6 +5,7 @@
 #include "turbo/error.h"
 #include "turbo/executor.h"
 #include "turbo/export.h"
+#include "turbo/file.h"
 #include "turbo/log.h"
 #include "turbo/options.h"
 #include "turbo/request.h"

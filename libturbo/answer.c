@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "exchange.h"
 #include "fields.h"
+#include "file.h"
 #include "http1_trailer.h"
 #include "http1_write.h"
 #include "io.h"
@@ -69,7 +70,8 @@ static void leave_shard(turbo_request *req) {
 static void complete_detached(turbo_request *req) {
     if (req->shard != NULL)
         turbo__queue_answered(req->shard, req->end == TURBO__END_SHED);
-    req->done(req, req->failed ? TURBO_EUSER : 0, req->failed ? NULL : req->resp, req->done_user);
+    int rc = req->failed ? TURBO_EUSER : turbo__response_load(req->resp, req->server->settings.body_memory_max_bytes);
+    req->done(req, rc, rc < 0 ? NULL : req->resp, req->done_user);
     turbo__request_answer_done(req);
     if (req->shard != NULL)
         turbo_request_release(req); /* the answer path's, taken by turbo_shard_submit() */
@@ -174,6 +176,8 @@ int turbo_request_fail(turbo_request *req) {
 /* -- streamed answers -- */
 
 int turbo_request_respond_begin(turbo_request *req, turbo_response *resp) {
+    if (resp->body_kind == TURBO__BODY_FILE)
+        return TURBO_EINVAL;
     int rc = turbo__request_claim(req, TURBO__OPEN, TURBO__BEGUN);
     if (rc < 0)
         return rc;

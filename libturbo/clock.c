@@ -20,7 +20,7 @@ typedef int64_t (*wall_fn)(void);
 static _Atomic(monotonic_fn) fake_monotonic;
 static _Atomic(wall_fn) fake_wall;
 
-static int64_t wall_now(void) {
+int64_t turbo__clock_wall_s(void) {
     wall_fn fake = atomic_load_explicit(&fake_wall, memory_order_relaxed);
     return fake != NULL ? fake() : (int64_t)time(NULL);
 }
@@ -44,7 +44,7 @@ const char *turbo__date_text(turbo__date *date, uint64_t now_ms) {
     /* A clock that goes back wraps around here, and is looked at again. */
     if (fresh && now_ms - date->checked_ms < DATE_CHECK_MS)
         return date->text;
-    int64_t wall_s = wall_now();
+    int64_t wall_s = turbo__clock_wall_s();
     if (!fresh || wall_s != date->wall_s)
         turbo__date_format(date->text, wall_s);
     date->wall_s = wall_s;

@@ -9,6 +9,9 @@
 /** Monotonic time in nanoseconds. A test may replace it. Thread: any. */
 uint64_t turbo__clock_ns(void);
 
+/** Seconds since 1970. A test may replace it. Thread: any. */
+int64_t turbo__clock_wall_s(void);
+
 /** For tests: take the time from here; NULL puts the real clock back. */
 void turbo__clock_set_fake(uint64_t (*monotonic_ns)(void), int64_t (*wall_s)(void));
 

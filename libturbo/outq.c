@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "list.h"
 #include "mem.h"
 #include "turbo/error.h"
 
@@ -24,8 +25,9 @@ static turbo__outseg *block_new(turbo__outpool *pool) {
 }
 
 static void seg_free(turbo__outpool *pool, turbo__outseg *seg) {
-    if (seg->release != NULL) {
-        seg->release(seg->arg);
+    if (seg->release != NULL || seg->data == NULL) {
+        if (seg->release != NULL)
+            seg->release(seg->arg);
         turbo__free(seg);
     } else if (pool->count < POOL_MAX) {
         seg->next = pool->blocks;
@@ -84,11 +86,23 @@ int turbo__outq_ref(turbo__outq *q, const char *data, size_t len, void (*release
     return 0;
 }
 
+int turbo__outq_file(turbo__outq *q, int fd, uint64_t offset, uint64_t len, void (*release)(void *arg), void *arg) {
+    turbo__outfile *file = turbo__malloc(sizeof *file);
+    if (file == NULL)
+        return TURBO_ENOMEM;
+    *file = (turbo__outfile){{.len = (size_t)len, .release = release, .arg = arg}, offset, fd};
+    append(q, &file->seg);
+    q->bytes += TURBO__OUT_FILE_BYTES;
+    return 0;
+}
+
 int turbo__outq_iov(const turbo__outq *q, struct iovec *iov, int max) {
     int n = 0;
     for (const turbo__outseg *seg = q->head; seg != NULL && n < max; seg = seg->next) {
         if (seg->len == 0)
             continue;
+        if (seg->data == NULL)
+            break;
         iov[n].iov_base = (void *)(uintptr_t)seg->data;
         iov[n].iov_len = seg->len;
         n++;
@@ -96,15 +110,35 @@ int turbo__outq_iov(const turbo__outq *q, struct iovec *iov, int max) {
     return n;
 }
 
+static void drop_first(turbo__outq *q, turbo__outpool *pool) {
+    turbo__outseg *seg = q->head;
+    q->head = seg->next;
+    if (q->head == NULL)
+        q->tail = NULL;
+    seg_free(pool, seg);
+}
+
+turbo__outfile *turbo__outq_first_file(turbo__outq *q, turbo__outpool *pool) {
+    while (q->head->len == 0) /* room that nothing was written to */
+        drop_first(q, pool);
+    return TURBO__CONTAINER(q->head, turbo__outfile, seg);
+}
+
+void turbo__outq_file_sent(turbo__outq *q, turbo__outpool *pool, size_t len) {
+    turbo__outfile *file = TURBO__CONTAINER(q->head, turbo__outfile, seg);
+    file->offset += len;
+    file->seg.len -= len;
+    if (file->seg.len > 0)
+        return;
+    q->bytes -= TURBO__OUT_FILE_BYTES;
+    drop_first(q, pool);
+}
+
 void turbo__outq_sent(turbo__outq *q, turbo__outpool *pool, size_t len) {
     q->bytes -= len;
-    while (q->head != NULL && len >= q->head->len) {
-        turbo__outseg *seg = q->head;
-        len -= seg->len;
-        q->head = seg->next;
-        if (q->head == NULL)
-            q->tail = NULL;
-        seg_free(pool, seg);
+    while (q->head != NULL && len >= q->head->len) { /* a piece of a file is never empty: it ends the loop */
+        len -= q->head->len;
+        drop_first(q, pool);
     }
     if (len > 0) {
         q->head->data += len;

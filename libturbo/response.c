@@ -25,6 +25,8 @@ static void drop_body(turbo_response *resp) {
         turbo__free(resp->memory);
     else if (resp->body_kind == TURBO__BODY_REF)
         resp->free_fn(resp->free_user);
+    else if (resp->body_kind == TURBO__BODY_FILE)
+        turbo__file_body_free(resp->memory);
     resp->body_kind = TURBO__BODY_NONE;
     resp->body = NULL;
     resp->body_len = 0;
@@ -105,6 +107,21 @@ int turbo_response_field_add(turbo_response *resp, const char *name, size_t len,
     return rc;
 }
 
+void turbo__response_body_own(turbo_response *resp, char *bytes, size_t len) {
+    drop_body(resp);
+    resp->body_kind = TURBO__BODY_OWNED;
+    resp->memory = bytes;
+    resp->body = bytes;
+    resp->body_len = len;
+}
+
+void turbo__response_body_take(turbo_response *resp, turbo__file_body *body) {
+    drop_body(resp);
+    resp->body_kind = TURBO__BODY_FILE;
+    resp->memory = body;
+    resp->body_len = (size_t)body->len;
+}
+
 int turbo_response_body_copy(turbo_response *resp, const void *data, size_t len) {
     char *copy = NULL;
     if (len > 0) {
@@ -112,11 +129,7 @@ int turbo_response_body_copy(turbo_response *resp, const void *data, size_t len)
             return TURBO_ENOMEM;
         memcpy(copy, data, len);
     }
-    drop_body(resp);
-    resp->body_kind = TURBO__BODY_OWNED;
-    resp->memory = copy;
-    resp->body = copy;
-    resp->body_len = len;
+    turbo__response_body_own(resp, copy, len);
     return 0;
 }
 
@@ -145,7 +158,44 @@ int turbo_response_body_lend(turbo_response *resp, const void *data, size_t len)
 
 int32_t turbo_response_status(const turbo_response *resp) { return resp->status; }
 
-/* The lines were made by turbo__response_append_line(), so their shape is known. */
+/* -- lines; they were made by turbo__response_append_line(), so their shape is known -- */
+
+typedef int (*line_test)(const char *name, size_t len, const char *wanted);
+
+static void drop_lines(turbo__buf *fields, line_test test, const char *wanted) {
+    char *at = fields->data, *to = at, *end = at + fields->len;
+    while (at < end) {
+        const char *colon = memchr(at, ':', (size_t)(end - at));
+        char *stop = (char *)memchr(at, '\n', (size_t)(end - at)) + 1;
+        size_t len = (size_t)(stop - at);
+        if (!test(at, (size_t)(colon - at), wanted)) {
+            memmove(to, at, len);
+            to += len;
+        }
+        at = stop;
+    }
+    fields->len = (size_t)(to - fields->data);
+}
+
+static int has_name(const char *name, size_t len, const char *wanted) {
+    return turbo__ascii_equal(name, len, wanted, strlen(wanted));
+}
+
+static int is_of_content(const char *name, size_t len, const char *prefix) {
+    size_t prefix_len = strlen(prefix);
+    return len > prefix_len && turbo__ascii_equal(name, prefix_len, prefix, prefix_len) && !IS("Content-Location");
+}
+
+void turbo__response_drop_line(turbo_response *resp, const char *name) {
+    if (resp->fields.len > 0)
+        drop_lines(&resp->fields, has_name, name);
+}
+
+void turbo__response_drop_content(turbo_response *resp) {
+    if (resp->fields.len > 0)
+        drop_lines(&resp->fields, is_of_content, "Content-");
+}
+
 static turbo_str find_line(const turbo__buf *fields, const char *name, size_t name_len) {
     const char *at = fields->data, *end = at + fields->len;
     while (at < end) {
@@ -165,4 +215,6 @@ turbo_str turbo_response_field(const turbo_response *resp, const char *name) {
     return resp->fields.len == 0 ? (turbo_str){NULL, 0} : find_line(&resp->fields, name, len);
 }
 
-turbo_str turbo_response_body(const turbo_response *resp) { return (turbo_str){resp->body, resp->body_len}; }
+turbo_str turbo_response_body(const turbo_response *resp) {
+    return (turbo_str){resp->body, resp->body_kind == TURBO__BODY_FILE ? 0 : resp->body_len};
+}

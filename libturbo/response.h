@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "file_body.h"
 #include "turbo/response.h"
 
 #define TURBO__RESPONSE_FIELDS_MAX 65536
@@ -16,7 +17,8 @@ enum {
     TURBO__BODY_INSIDE, /* lives in the request's own block     */
     TURBO__BODY_STATIC,
     TURBO__BODY_REF,    /* free_fn gives it back                */
-    TURBO__BODY_LENT    /* TURBO_EVENT_RELEASE gives it back    */
+    TURBO__BODY_LENT,   /* TURBO_EVENT_RELEASE gives it back    */
+    TURBO__BODY_FILE    /* memory is a turbo__file_body         */
 };
 
 struct turbo_response {
@@ -35,7 +37,7 @@ struct turbo_response {
     size_t body_len;
     turbo_free_fn free_fn;
     void *free_user;
-    void *memory;         /* what BODY_OWNED allocated                                  */
+    void *memory;         /* what BODY_OWNED allocated, or the turbo__file_body           */
 };
 
 /** Whether a status never has a body (RFC 9110 6.4.1). */
@@ -52,5 +54,15 @@ void turbo__response_clear(turbo_response *resp);
 
 /** Add a field that the library itself makes, unchecked. @return as turbo_response_field_add(). */
 int turbo__response_line(turbo_response *resp, const char *name, const char *value);
+
+/** Remove every line of a name. */
+void turbo__response_drop_line(turbo_response *resp, const char *name);
+
+/** Remove what tells of a content that is not sent: lines Content-* but Content-Location (RFC 9110 15.4.5). */
+void turbo__response_drop_content(turbo_response *resp);
+
+/** Make bytes that turbo__malloc() gave, or a piece of a file, the body; taken. */
+void turbo__response_body_own(turbo_response *resp, char *bytes, size_t len);
+void turbo__response_body_take(turbo_response *resp, turbo__file_body *body);
 
 #endif

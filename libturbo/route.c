@@ -9,7 +9,8 @@
 #include "turbo/error.h"
 #include "turbo/options.h"
 
-/* All but executor, threads, body and key are settings of the server too, and are checked by their rows. */
+/* All but executor, threads, body, key and those of static routes are settings of the server too, and are checked by their
+ * rows. */
 enum {
     EXECUTOR,
     THREADS,
@@ -24,12 +25,13 @@ enum {
     QUEUE_TIMEOUT_MS,
     SHED_STATUS,
     RETRY_AFTER_S,
+    DOT_FILES,
     OPTION_COUNT
 };
 
 static const char *const names[OPTION_COUNT] = {
     "executor",  "threads",       "placement",    "spill_percent",    "body",        "body_max_bytes", "body_window_bytes",
-    "batch_max", "batch_wait_us", "inflight_max", "queue_timeout_ms", "shed_status", "retry_after_s"};
+    "batch_max", "batch_wait_us", "inflight_max", "queue_timeout_ms", "shed_status", "retry_after_s",  "dot_files"};
 
 static const turbo__setting executor_row = {
     "executor", TURBO_SETTING_ENUM, "", "shard|inline|pool", TURBO__EXECUTOR_SHARD, TURBO__EXECUTOR_POOL,
@@ -41,11 +43,14 @@ static const turbo__setting threads_row = {
 static const turbo__setting body_row = {
     "body", TURBO_SETTING_ENUM, "", "gathered|streamed", TURBO__BODIES_GATHERED, TURBO__BODIES_STREAMED,
     TURBO__BODIES_GATHERED, "Whether the handler begins when the body is whole, or reads it while it arrives"};
+static const turbo__setting dot_files_row = {
+    "dot_files", TURBO_SETTING_ENUM, "", "no|yes", 0, 1, 0, "Static routes: whether names that begin with . are served"};
 
 struct turbo_route_options {
     uint64_t values[OPTION_COUNT];
     uint8_t set[OPTION_COUNT];
     turbo__key key;
+    turbo__static_options files;
     turbo_placement_fn placement_fn;
     void *placement_user;
     char error[256];
@@ -58,6 +63,8 @@ static const turbo__setting *row_of(int option) {
         return &threads_row;
     if (option == BODY)
         return &body_row;
+    if (option == DOT_FILES)
+        return &dot_files_row;
     return turbo__settings_row((size_t)turbo__settings_find(names[option], strlen(names[option])));
 }
 
@@ -104,7 +111,10 @@ int turbo_route_options_set(turbo_route_options *options, const char *name, cons
     uint64_t number;
     if (strcmp(name, "key") == 0)
         return set_key(options, value);
-    int rc, option = find_option(options, name);
+    int rc = turbo__static_options_set(&options->files, name, value, options->error, sizeof options->error);
+    if (rc != TURBO_ENOENT)
+        return rc;
+    int option = find_option(options, name);
     if (option < 0)
         return option;
     if ((rc = turbo__setting_parse(row_of(option), value, &number, options->error, sizeof options->error)) < 0)
@@ -179,6 +189,13 @@ int turbo__route_new(turbo__route **out, const char *method, const char *pattern
     route->hash = hash_route(method != NULL ? method : "", pattern);
     *out = route;
     return 0;
+}
+
+void turbo__route_options_static(const turbo_route_options *options, turbo__static_options *files, int *dot_files) {
+    if (options == NULL)
+        return;
+    *files = options->files;
+    *dot_files = value_of(options, DOT_FILES, 0) != 0;
 }
 
 void turbo__route_free(turbo__route *route) { turbo__free(route); }

@@ -5,6 +5,7 @@
 #include "key.h"
 #include "router.h"
 #include "settings.h"
+#include "static_files.h"
 #include "turbo/route.h"
 
 enum { TURBO__EXECUTOR_SHARD = 0, TURBO__EXECUTOR_INLINE, TURBO__EXECUTOR_POOL };
@@ -44,5 +45,8 @@ static inline uint32_t turbo__shed_status(uint64_t choice) { return choice == 0 
 int turbo__route_new(turbo__route **out, const char *method, const char *pattern, const turbo_route_options *options,
                      const turbo__settings *settings);
 void turbo__route_free(turbo__route *route);
+
+/** What options say of static routes; NULL leaves both as they are. */
+void turbo__route_options_static(const turbo_route_options *options, turbo__static_options *files, int *dot_files);
 
 #endif

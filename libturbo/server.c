@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "mem.h"
 #include "os/os.h"
+#include "static_files.h"
 #include "turbo/error.h"
 #include "turbo/log.h"
 
@@ -52,6 +53,7 @@ static void free_routes(turbo_server *server) {
         turbo__route_free(route);
     }
     turbo__router_free(server->router);
+    turbo__static_free_all(server->statics);
 }
 
 static void server_free(turbo_server *server) {

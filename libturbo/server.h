@@ -30,6 +30,7 @@ struct turbo_server {
     turbo__log log;
     turbo__router *router;
     turbo__route *routes;
+    struct turbo__static *statics; /* directories that routes serve */
     uint32_t route_count;
     uint64_t queue_timeout_least_ns; /* of the routes that have one; 0: none has */
     turbo__listener *listeners;

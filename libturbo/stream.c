@@ -74,14 +74,15 @@ ssize_t turbo__stream_read(turbo__stream *stream, void *out, size_t size) {
     return n;
 }
 
-ssize_t turbo__stream_write(turbo__stream *stream, struct iovec *iov, int count) {
+ssize_t turbo__stream_write(turbo__stream *stream, struct iovec *iov, int count, int more) {
+    int flags = more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
     ssize_t n;
     do {
         if (count == 1) {
-            n = send(stream->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL);
+            n = send(stream->fd, iov->iov_base, iov->iov_len, flags);
         } else {
             struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)count};
-            n = sendmsg(stream->fd, &msg, MSG_NOSIGNAL);
+            n = sendmsg(stream->fd, &msg, flags);
         }
     } while (n < 0 && errno == EINTR);
     if (n >= 0)
@@ -92,6 +93,12 @@ ssize_t turbo__stream_write(turbo__stream *stream, struct iovec *iov, int count)
         return TURBO_EAGAIN;
     }
     return TURBO_ECLOSED;
+}
+
+ssize_t turbo__stream_send_file(turbo__stream *stream, int fd, uint64_t offset, size_t len) {
+    ssize_t n = turbo__os_sendfile(stream->fd, fd, offset, len);
+    stream->blocked |= n == TURBO_EAGAIN;
+    return n > 0 || n == TURBO_EAGAIN ? n : TURBO_ECLOSED;
 }
 
 void turbo__stream_shutdown(turbo__stream *stream) { (void)shutdown(stream->fd, SHUT_WR); }

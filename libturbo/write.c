@@ -92,21 +92,49 @@ static inline turbo__h1_answer head_of(turbo__exchange *ex, turbo_request *req, 
     return head;
 }
 
+static int put_bytes(turbo__exchange *ex, const char *data, size_t len) {
+    return turbo__outq_copy(&ex->conn.out, &ex->io->group.outpool, data, len);
+}
+
 static void body_sent(void *arg) {
     turbo_request *req = arg;
     turbo__request_answer_done(req);
     turbo_request_release(req);
 }
 
+/* The last piece to be sent gives the body back: it is the only one that may have been queued when memory runs out. */
+static int put_file(turbo__exchange *ex, turbo_request *req) {
+    const turbo__file_body *body = req->resp->memory;
+    turbo__outq *out = &ex->conn.out;
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < body->count; i++) {
+        const turbo__file_piece *piece = &body->pieces[i];
+        int is_last = i + 1 == body->count && body->tail.len == 0;
+        if ((rc = put_bytes(ex, piece->head.data, piece->head.len)) == 0)
+            rc = turbo__outq_file(out, body->fd, piece->offset, piece->len, is_last ? body_sent : NULL, req);
+    }
+    if (rc == 0 && body->tail.len > 0)
+        rc = turbo__outq_ref(out, body->tail.data, body->tail.len, body_sent, req);
+    return rc;
+}
+
+static int put_body(turbo__exchange *ex, turbo_request *req, size_t len) {
+    const turbo_response *resp = req->resp;
+    int rc = resp->body_kind == TURBO__BODY_FILE ? put_file(ex, req)
+                                                 : turbo__outq_ref(&ex->conn.out, resp->body, len, body_sent, req);
+    req->body_lent_out = rc == 0;
+    return rc;
+}
+
 int turbo__write_answer(turbo__exchange *ex, turbo_request *req) {
     int keep_alive = keeps_alive(ex, req);
     const turbo_response *resp = req->resp;
     size_t len = sends_body(req) ? resp->body_len : 0;
-    int by_copy = len <= TURBO__OUT_COPY_MAX;
+    int by_copy = len <= TURBO__OUT_COPY_MAX && (resp->body != NULL || len == 0); /* NULL: it lies in a file */
     turbo__h1_answer head = head_of(ex, req, frame_of(req), keep_alive);
     int rc = put_head(ex, &head, resp->body, by_copy ? len : 0);
-    if (rc == 0 && !by_copy && (rc = turbo__outq_ref(&ex->conn.out, resp->body, len, body_sent, req)) == 0)
-        req->body_lent_out = 1;
+    if (rc == 0 && !by_copy)
+        rc = put_body(ex, req, len);
     if (rc < 0)
         return rc;
     return keep_alive ? TURBO__WRITE_DONE : TURBO__WRITE_LAST;
@@ -115,10 +143,6 @@ int turbo__write_answer(turbo__exchange *ex, turbo_request *req) {
 /* -- streamed answers -- */
 
 static void free_part(void *arg) { turbo__free(arg); }
-
-static int put_bytes(turbo__exchange *ex, const char *data, size_t len) {
-    return turbo__outq_copy(&ex->conn.out, &ex->io->group.outpool, data, len);
-}
 
 static int put_chunk_head(turbo__exchange *ex, const turbo_request *req, size_t len) {
     char line[TURBO__CHUNK_HEAD_MAX];

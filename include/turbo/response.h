@@ -153,7 +153,7 @@ TURBO_API turbo_str turbo_response_field(const turbo_response *resp, const char 
  * The body of a response; for turbo_done_fn.
  *
  * @param resp  not NULL.
- * @return the bytes.
+ * @return the bytes; none while they lie in a file (turbo_done_fn gets them read).
  *
  * Owns: the response keeps the bytes.
  * Thread: one.   Blocks: no.   Reenter: allowed.
@@ -205,7 +205,8 @@ TURBO_API int turbo_request_reply(turbo_request *req, int32_t status, const char
  *
  * @param req   not NULL.
  * @param resp  status and fields; not NULL.
- * @return 0, also when the client has gone; TURBO_ESTATE when the request has an answer already.
+ * @return 0, also when the client has gone; TURBO_ESTATE when the request has an answer already; TURBO_EINVAL when the
+ *         body of resp lies in a file.
  *
  * Owns: on 0 the library takes the response. The library keeps its reference to the request until the end.
  * Thread: any, one at a time for one request.   Blocks: no.   Reenter: allowed inside any callback.

@@ -39,6 +39,9 @@ typedef size_t (*turbo_placement_fn)(const turbo_request *req, size_t shards, vo
  * | body_window_bytes | 1 .. 2^30 | of a streamed body: bytes that may wait for the handler; then the client waits |
  * | batch_max | 1 .. 65536 | most requests that a batch callback gets at once |
  * | batch_wait_us | 0 .. 10000000 | how long a batch callback's batch may wait for more |
+ * | index | a file's name | static routes: what a directory is answered with; unset: 404 |
+ * | cache_control | a field value | static routes: Cache-Control of their answers; unset: none |
+ * | dot_files | no, yes (no) | static routes: whether names that begin with "." are served |
  *
  * inflight_max does not go with executor inline, which has nothing in flight on shards.
  *

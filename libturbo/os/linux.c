@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -118,6 +119,14 @@ int turbo__os_pollset_take(int set, turbo__ready *out, int max) {
                       (is & EPOLLRDHUP ? TURBO__READY_FIN : 0u) | (is & (EPOLLHUP | EPOLLERR) ? TURBO__READY_HUP : 0u);
     }
     return n < 0 ? 0 : n;
+}
+
+int turbo__os_random(void *out, size_t len) {
+    ssize_t n;
+    do
+        n = getrandom(out, len, 0); /* up to 256 bytes it gives all or nothing */
+    while (n < 0 && errno == EINTR);
+    return n == (ssize_t)len ? 0 : TURBO_ESYS;
 }
 
 int turbo__os_error(int err) {

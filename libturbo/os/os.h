@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /** CPUs that this process may use. @return at least 1. Thread: any. */
 uint64_t turbo__os_cpu_count(void);
@@ -51,6 +52,31 @@ int turbo__os_pollset_add(int set, int fd, void *user);
 void turbo__os_pollset_remove(int set, int fd);
 /** What became ready, without blocking. @return how many of max places were filled. */
 int turbo__os_pollset_take(int set, turbo__ready *out, int max);
+
+/** Send bytes of a file to a non-blocking socket, without a copy in this process; raises no SIGPIPE. A file that is not
+ *  in the system's cache blocks.
+ *  @return bytes sent, fewer than len when the socket is full; 0 when the file has none there; TURBO_EAGAIN when the
+ *          socket takes nothing now; TURBO_ECLOSED when the peer has gone; TURBO_ESYS when the file cannot be read. */
+ssize_t turbo__os_sendfile(int sock, int fd, uint64_t offset, size_t len);
+
+/** Open a file to read it, close-on-exec; a FIFO or a device does not block.
+ *  @return 0; TURBO_ENOENT: nothing is there, or nothing that can be a file; TURBO_EACCES; TURBO_EMFILE; TURBO_ENOMEM;
+ *          TURBO_ESYS. Blocks for the disk. */
+int turbo__os_file_open(int *out, const char *path);
+
+/** Open a directory as a root for the next. @return as turbo__os_file_open(). */
+int turbo__os_root_open(int *out, const char *path);
+
+/** Open a file below a root, never outside it: whatever links and ".." the path goes over.
+ *  Where the system has no call for it, every component is opened by itself and no symbolic link is followed.
+ *  @param path  relative, ended by NUL, without empty and "." components. @return as turbo__os_file_open(). */
+int turbo__os_file_open_beneath(int *out, int root, const char *path);
+
+/** For tests: use what is there for systems without the call. */
+void turbo__os_beneath_by_steps(int on);
+
+/** Bytes that nobody can foresee. @return 0; TURBO_ESYS. */
+int turbo__os_random(void *out, size_t len);
 
 /** Our code for an errno value. */
 int turbo__os_error(int err);

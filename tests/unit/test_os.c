@@ -11,9 +11,13 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -255,4 +259,94 @@ Test(os, errors_are_translated) {
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         cr_expect_eq(turbo__os_error(table[i].err), table[i].code, "%s", strerror(table[i].err));
+}
+
+/* ---- files ---- */
+
+static void pair_of_sockets(int fds[2]) {
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+}
+
+Test(os, sendfile_sends_from_an_offset_and_says_how_much) {
+    int fds[2];
+    char got[16] = "";
+    FILE *file = tmpfile();
+    cr_assert_not_null(file);
+    cr_assert_eq(fwrite("0123456789", 1, 10, file), 10);
+    cr_assert_eq(fflush(file), 0);
+    pair_of_sockets(fds);
+    cr_expect_eq(turbo__os_sendfile(fds[0], fileno(file), 3, 4), 4);
+    cr_expect_eq(recv(fds[1], got, sizeof got, 0), 4);
+    cr_expect_str_eq(got, "3456");
+    cr_expect_eq(turbo__os_sendfile(fds[0], fileno(file), 8, 100), 2, "what there is");
+    cr_expect_eq(turbo__os_sendfile(fds[0], fileno(file), 10, 100), 0, "nothing");
+    cr_expect_eq(turbo__os_sendfile(fds[0], fds[1], 0, 1), TURBO_ESYS, "no file");
+    cr_assert_eq(ftruncate(fileno(file), 4 << 20), 0);
+    ssize_t n, sent = 0;
+    while ((n = turbo__os_sendfile(fds[0], fileno(file), 0, 4 << 20)) > 0)
+        sent += n;
+    cr_expect(n == TURBO_EAGAIN && sent > 0);
+    close(fds[1]);
+    cr_expect_eq(turbo__os_sendfile(fds[0], fileno(file), 0, 10), TURBO_ECLOSED, "and no SIGPIPE");
+    close(fds[0]);
+    fclose(file);
+}
+
+/* One that was pending before is not taken away. */
+Test(os, sendfile_leaves_a_signal_of_others_alone) {
+    sigset_t pipe_only, pending;
+    int fds[2], file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    cr_assert_eq(pthread_sigmask(SIG_BLOCK, &pipe_only, NULL), 0);
+    for (int raised = 0; raised < 2; raised++) {
+        pair_of_sockets(fds);
+        close(fds[1]);
+        if (raised)
+            cr_assert_eq(pthread_kill(pthread_self(), SIGPIPE), 0);
+        cr_expect_eq(turbo__os_sendfile(fds[0], file, 0, 10), TURBO_ECLOSED);
+        cr_assert_eq(sigpending(&pending), 0);
+        cr_expect_eq(sigismember(&pending, SIGPIPE), raised);
+        close(fds[0]);
+    }
+    close(file);
+}
+
+Test(os, random_bytes_differ) {
+    unsigned char a[16] = {0}, b[16] = {0};
+    cr_expect_eq(turbo__os_random(a, sizeof a), 0);
+    cr_expect_eq(turbo__os_random(b, sizeof b), 0);
+    cr_expect_neq(memcmp(a, b, sizeof a), 0);
+}
+
+Test(os, beneath_a_root_by_both_ways) {
+    char root[] = "/tmp/turbo-os-XXXXXX", path[64], name[300];
+    int dir, fd;
+    cr_assert_not_null(mkdtemp(root));
+    snprintf(path, sizeof path, "%s/d", root);
+    cr_assert_eq(mkdir(path, 0755), 0);
+    snprintf(path, sizeof path, "%s/d/a", root);
+    cr_assert_eq((fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644)) >= 0, 1);
+    close(fd);
+    cr_assert_eq(turbo__os_root_open(&dir, root), 0);
+    memset(name, 'x', sizeof name);
+    name[299] = '\0';
+    for (int steps = 0; steps < 2; steps++) {
+        static const char *const none[] = {"..", "../", "/", "/etc/passwd", "d/../../etc/passwd", "b", "d/b", "d/a/b"};
+        turbo__os_beneath_by_steps(steps);
+        cr_assert_eq(turbo__os_file_open_beneath(&fd, dir, "d/a"), 0);
+        cr_expect_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+        close(fd);
+        cr_assert_eq(turbo__os_file_open_beneath(&fd, dir, "d"), 0, "a directory may be opened");
+        close(fd);
+        for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+            cr_expect_eq(turbo__os_file_open_beneath(&fd, dir, none[i]), TURBO_ENOENT, "%d %s", steps, none[i]);
+        cr_expect_eq(turbo__os_file_open_beneath(&fd, dir, name), TURBO_ENOENT);
+    }
+    close(dir);
+    cr_expect_eq(turbo__os_root_open(&dir, path), TURBO_ENOENT, "a file is no root");
+    cr_expect_eq(unlink(path), 0);
+    snprintf(path, sizeof path, "%s/d", root);
+    cr_expect_eq(rmdir(path), 0);
+    cr_expect_eq(rmdir(root), 0);
 }

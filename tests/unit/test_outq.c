@@ -202,3 +202,64 @@ Test(outq, failed_allocations_are_reported_and_leave_the_queue_whole) {
     cr_expect(q.head == NULL && q.bytes == 0);
     cr_expect_not(failing_alloc_leaks());
 }
+
+/* -- pieces of files -- */
+
+Test(outq, files_keep_their_place_between_bytes) {
+    turbo__outpool pool = {0};
+    turbo__outq q = {0};
+    struct iovec iov[4];
+    cr_assert_eq(turbo__outq_copy(&q, &pool, "head", 4), 0);
+    cr_assert_eq(turbo__outq_file(&q, 7, 100, 50, count_release, id(1)), 0);
+    cr_assert_eq(turbo__outq_file(&q, 8, 0, 1, NULL, NULL), 0);
+    cr_assert_eq(turbo__outq_copy(&q, &pool, "tail", 4), 0);
+    cr_expect_eq(q.bytes, 8 + 2 * TURBO__OUT_FILE_BYTES, "its size does not count");
+    cr_expect_eq(turbo__outq_iov(&q, iov, 4), 1, "not over a file");
+    cr_expect_eq(iov[0].iov_len, 4);
+    turbo__outq_sent(&q, &pool, 4);
+    cr_assert_eq(turbo__outq_iov(&q, iov, 4), 0);
+    turbo__outfile *file = turbo__outq_first_file(&q, &pool);
+    cr_expect(file->fd == 7 && file->offset == 100 && file->seg.len == 50);
+    turbo__outq_file_sent(&q, &pool, 49);
+    cr_expect(file->offset == 149 && file->seg.len == 1 && released[1] == 0);
+    cr_expect_eq(q.bytes, 4 + 2 * TURBO__OUT_FILE_BYTES);
+    turbo__outq_file_sent(&q, &pool, 1);
+    cr_expect_eq(released[1], 1);
+    cr_assert_eq(turbo__outq_iov(&q, iov, 4), 0);
+    cr_expect_eq(turbo__outq_first_file(&q, &pool)->fd, 8);
+    turbo__outq_file_sent(&q, &pool, 1);
+    cr_expect_eq(q.bytes, 4);
+    expect_text(&q, "tail");
+    turbo__outq_clear(&q, &pool);
+    turbo__outpool_free(&pool);
+    cr_expect_not(failing_alloc_leaks());
+}
+
+Test(outq, room_before_a_file_that_nothing_was_written_to_is_passed_over) {
+    turbo__outpool pool = {0};
+    turbo__outq q = {0};
+    struct iovec iov[4];
+    cr_assert_not_null(turbo__outq_reserve(&q, &pool, 10));
+    cr_assert_eq(turbo__outq_file(&q, 7, 0, 5, NULL, NULL), 0);
+    cr_expect_eq(turbo__outq_iov(&q, iov, 4), 0);
+    cr_expect_eq(turbo__outq_first_file(&q, &pool)->fd, 7);
+    turbo__outq_file_sent(&q, &pool, 5);
+    cr_expect(q.head == NULL && q.tail == NULL && q.bytes == 0);
+    turbo__outpool_free(&pool);
+}
+
+Test(outq, files_that_are_thrown_away_are_given_back) {
+    turbo__outpool pool = {0};
+    turbo__outq q = {0};
+    cr_assert_eq(turbo__outq_file(&q, 7, 0, UINT64_C(1) << 40, count_release, id(1)), 0);
+    cr_assert_eq(turbo__outq_file(&q, 7, 0, 5, NULL, NULL), 0);
+    turbo__outq_clear(&q, &pool);
+    cr_expect_eq(released[1], 1);
+    cr_expect_eq(q.bytes, 0);
+    failing_alloc_arm(1);
+    cr_expect_eq(turbo__outq_file(&q, 7, 0, 5, count_release, id(2)), TURBO_ENOMEM);
+    cr_assert(failing_alloc_disarm());
+    cr_expect(released[2] == 0 && q.bytes == 0 && q.head == NULL);
+    turbo__outpool_free(&pool);
+    cr_expect_not(failing_alloc_leaks());
+}

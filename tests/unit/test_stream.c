@@ -117,7 +117,7 @@ Test(stream, end_of_the_peers_side_comes_behind_its_bytes, .init = open_set, .fi
     cr_expect(e.stream.readable, "the end is still to be read");
     cr_expect_eq(turbo__stream_read(&e.stream, buf, sizeof buf), 0);
     struct iovec iov = {.iov_base = buf, .iov_len = 3};
-    cr_expect_eq(turbo__stream_write(&e.stream, &iov, 1), 3, "a half-closed peer still reads");
+    cr_expect_eq(turbo__stream_write(&e.stream, &iov, 1, 0), 3, "a half-closed peer still reads");
     close_end(&e);
 }
 
@@ -131,7 +131,7 @@ Test(stream, hang_up_is_seen_without_reading, .init = open_set, .fini = close_se
     turn();
     cr_expect(e.stream.hup);
     cr_expect(e.seen & TURBO__READY_HUP);
-    cr_expect_eq(turbo__stream_write(&e.stream, &iov, 1), TURBO_ECLOSED);
+    cr_expect_eq(turbo__stream_write(&e.stream, &iov, 1, 0), TURBO_ECLOSED);
     close_end(&e);
 }
 
@@ -142,8 +142,8 @@ Test(stream, full_socket_blocks_until_there_is_room, .init = open_set, .fini = c
     ssize_t n;
     size_t sent = 0;
     open_end(&e);
-    cr_expect_gt(turbo__stream_write(&e.stream, iov, 2), 30000, "both pieces in one call");
-    while ((n = turbo__stream_write(&e.stream, iov, 1)) > 0)
+    cr_expect_gt(turbo__stream_write(&e.stream, iov, 2, 0), 30000, "both pieces in one call");
+    while ((n = turbo__stream_write(&e.stream, iov, 1, 0)) > 0)
         sent += (size_t)n;
     cr_expect_eq(n, TURBO_EAGAIN);
     cr_expect(e.stream.blocked);
@@ -154,7 +154,7 @@ Test(stream, full_socket_blocks_until_there_is_room, .init = open_set, .fini = c
     turn();
     cr_expect(e.seen & TURBO__READY_WRITE);
     cr_expect_not(e.stream.blocked);
-    cr_expect_gt(turbo__stream_write(&e.stream, iov, 1), 0);
+    cr_expect_gt(turbo__stream_write(&e.stream, iov, 1, 0), 0);
     close_end(&e);
 }
 
@@ -164,7 +164,7 @@ Test(stream, shutdown_ends_our_side_behind_what_was_written, .init = open_set, .
     struct iovec iov = {.iov_base = buf, .iov_len = 3};
     memcpy(buf, "abc", 3);
     open_end(&e);
-    cr_expect_eq(turbo__stream_write(&e.stream, &iov, 1), 3);
+    cr_expect_eq(turbo__stream_write(&e.stream, &iov, 1, 0), 3);
     turbo__stream_shutdown(&e.stream);
     cr_expect_eq(read(e.peer, buf, sizeof buf), 3);
     cr_expect_eq(read(e.peer, buf, sizeof buf), 0);

@@ -172,6 +172,11 @@ void turbo_timer_cancel(turbo_timer *timer);
 int turbo_shard_fd(const turbo_shard *shard);
 int turbo_shard_timeout_ms(const turbo_shard *shard);
 int turbo_shard_poll(turbo_shard *shard);
+int turbo_response_body_file(turbo_response *resp, int fd, uint64_t offset, uint64_t len);
+int turbo_response_file(turbo_response *resp, const turbo_request *req, const char *path);
+const char *turbo_media_type(const char *name);
+int turbo_server_route_static(turbo_server *server, const char *pattern, const char *root,
+    const turbo_route_options *options);
 int turbo_server_set_log(turbo_server *server, int32_t level, turbo_log_fn fn, void *user);
 size_t turbo_setting_count(void);
 const char *turbo_setting_name(size_t index);

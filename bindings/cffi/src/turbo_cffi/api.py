@@ -142,6 +142,12 @@ class Server:
         """Serve the counters as JSON and as Prometheus text."""
         self._check(lib.turbo_server_route_stats(self.ptr, maybe_text(json_path), maybe_text(metrics_path)))
 
+    def route_static(self, pattern: str, root: str, options: Optional[RouteOptions] = None) -> None:
+        """Serve the files below a directory; the pattern ends in {name...}. The server's executor runs handlers of the
+        library, which one of Python's does by Request.run()."""
+        terms = NULL if options is None else options.ptr
+        self._check(lib.turbo_server_route_static(self.ptr, text(pattern), text(root), terms))
+
     def set_executor(self, executor: Executor) -> None:
         """Run requests by an executor of Python's."""
         ops = new_struct("turbo_executor_ops")

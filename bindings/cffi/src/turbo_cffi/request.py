@@ -55,6 +55,15 @@ class Response:
         """Set the body; it is copied."""
         check(lib.turbo_response_body_copy(self.ptr, ffi.from_buffer(body), memoryview(body).nbytes))
 
+    def set_body_file(self, fd: int, offset: int, length: int) -> None:
+        """Set the body to a piece of an open file, whose descriptor is the library's from now on."""
+        check(lib.turbo_response_body_file(self.ptr, fd, offset, length))
+
+    def set_file(self, request: "Request", path: str) -> None:
+        """Make it an answer to this request that is a file, or the part that the request asks for. Blocks as the file
+        system does."""
+        check(lib.turbo_response_file(self.ptr, request.ptr, text(path)), path)
+
     @property
     def status(self) -> int:
         return int(lib.turbo_response_status(self.ptr))
