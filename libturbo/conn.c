@@ -249,7 +249,9 @@ static int send_out(turbo__conn *conn, size_t *left) {
     while (conn->out.bytes > 0 && !conn->stream.blocked && *left > 0) {
         int count = turbo__outq_iov(&conn->out, iov, IOV_MAX_);
         ssize_t n = count > 0 ? send_memory(conn, iov, count) : send_file(conn, left);
-        if (n == TURBO_EAGAIN)
+        if (n == TURBO_ENOMEM) /* with nothing under way, no room would ever be reported */
+            turbo__stream_again(&conn->stream, &conn->group->streams);
+        if (n == TURBO_EAGAIN || n == TURBO_ENOMEM)
             return 0;
         if (n < 0)
             return TURBO_ECLOSED;

@@ -87,18 +87,20 @@ ssize_t turbo__stream_write(turbo__stream *stream, struct iovec *iov, int count,
     } while (n < 0 && errno == EINTR);
     if (n >= 0)
         return n;
-    if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM) {
-        /* Out of kernel memory is reported as room again when there is some, as a full buffer is. */
-        stream->blocked = 1;
-        return TURBO_EAGAIN;
-    }
-    return TURBO_ECLOSED;
+    if (errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM)
+        return TURBO_ECLOSED;
+    stream->blocked = 1;
+    return errno == EAGAIN ? TURBO_EAGAIN : TURBO_ENOMEM;
+}
+
+void turbo__stream_again(turbo__stream *stream, turbo__stream_set *set) {
+    turbo__os_pollset_again(set->set, stream->fd, stream);
 }
 
 ssize_t turbo__stream_send_file(turbo__stream *stream, int fd, uint64_t offset, size_t len) {
     ssize_t n = turbo__os_sendfile(stream->fd, fd, offset, len);
-    stream->blocked |= n == TURBO_EAGAIN;
-    return n > 0 || n == TURBO_EAGAIN ? n : TURBO_ECLOSED;
+    stream->blocked |= n == TURBO_EAGAIN || n == TURBO_ENOMEM;
+    return n > 0 || n == TURBO_EAGAIN || n == TURBO_ENOMEM ? n : TURBO_ECLOSED;
 }
 
 void turbo__stream_shutdown(turbo__stream *stream) { (void)shutdown(stream->fd, SHUT_WR); }

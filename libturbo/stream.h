@@ -48,12 +48,16 @@ int turbo__stream_open(turbo__stream *stream, turbo__stream_set *set, int fd);
 ssize_t turbo__stream_read(turbo__stream *stream, void *out, size_t size);
 
 /** Write once. @param more  other bytes follow at once: the system may wait for them, to send both together.
- *  @return bytes written; TURBO_EAGAIN; TURBO_ECLOSED. */
+ *  @return bytes written; TURBO_EAGAIN; TURBO_ENOMEM: the kernel has no memory for it now, and nothing says when it has, so
+ *  turbo__stream_again() is due; TURBO_ECLOSED. */
 ssize_t turbo__stream_write(turbo__stream *stream, struct iovec *iov, int count, int more);
 
-/** Send bytes of a file. @return bytes sent, at least 1; TURBO_EAGAIN; TURBO_ECLOSED also when the file has ended or cannot
- *  be read: what was promised will never come. */
+/** Send bytes of a file. @return bytes sent, at least 1; TURBO_EAGAIN; TURBO_ENOMEM as above; TURBO_ECLOSED also when the
+ *  file has ended or cannot be read: what was promised will never come. */
 ssize_t turbo__stream_send_file(turbo__stream *stream, int fd, uint64_t offset, size_t len);
+
+/** Report what the stream is ready for again, in the loop's next turn. */
+void turbo__stream_again(turbo__stream *stream, turbo__stream_set *set);
 
 /** End our sending side: what was written still arrives. */
 void turbo__stream_shutdown(turbo__stream *stream);

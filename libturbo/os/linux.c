@@ -99,9 +99,16 @@ void turbo__os_pollset_close(int set) {
         close(set);
 }
 
+#define EVERYTHING (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+
 int turbo__os_pollset_add(int set, int fd, void *user) {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = user};
+    struct epoll_event event = {.events = EVERYTHING, .data.ptr = user};
     return epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : turbo__os_error(errno);
+}
+
+void turbo__os_pollset_again(int set, int fd, void *user) {
+    struct epoll_event event = {.events = EVERYTHING, .data.ptr = user};
+    (void)epoll_ctl(set, EPOLL_CTL_MOD, fd, &event);
 }
 
 void turbo__os_pollset_remove(int set, int fd) {

@@ -58,9 +58,10 @@ ssize_t turbo__os_sendfile(int sock, int fd, uint64_t offset, size_t len) {
         return n;
     switch (errno) {
     case EAGAIN:
+        return TURBO_EAGAIN;
     case ENOBUFS:
     case ENOMEM:
-        return TURBO_EAGAIN;
+        return TURBO_ENOMEM;
     case EPIPE:
     case ECONNRESET:
     case ENOTCONN:

@@ -48,6 +48,8 @@ int turbo__os_pollset_open(int *out);
 void turbo__os_pollset_close(int set);
 /** Watch a socket for everything, until it is removed. @return as open. */
 int turbo__os_pollset_add(int set, int fd, void *user);
+/** Report again what is ready now, as if it had just become so. */
+void turbo__os_pollset_again(int set, int fd, void *user);
 /** Must come before close(fd): a copy of fd in a forked child would keep it in the set. */
 void turbo__os_pollset_remove(int set, int fd);
 /** What became ready, without blocking. @return how many of max places were filled. */

@@ -158,6 +158,21 @@ Test(stream, full_socket_blocks_until_there_is_room, .init = open_set, .fini = c
     close_end(&e);
 }
 
+Test(stream, what_is_ready_is_reported_again_when_asked_for, .init = open_set, .fini = close_set) {
+    end e;
+    open_end(&e);
+    turn();
+    cr_expect_eq(e.reports, 0);
+    e.stream.blocked = 1; /* as behind a write that the kernel had no memory for */
+    turbo__stream_again(&e.stream, &set);
+    turn();
+    cr_expect_eq(e.seen, TURBO__READY_WRITE);
+    cr_expect_eq(e.stream.blocked, 0);
+    turn();
+    cr_expect_eq(e.reports, 1);
+    close_end(&e);
+}
+
 Test(stream, shutdown_ends_our_side_behind_what_was_written, .init = open_set, .fini = close_set) {
     end e;
     char buf[8];
