@@ -326,6 +326,25 @@ def test_streaming(raw: Raw) -> None:
     assert raw.get("/stream") == (200, b"one,two")
 
 
+def test_streamed_body(raw: Raw) -> None:
+    options = ffi.new("turbo_route_options **")
+    ok(lib.turbo_route_options_new(options))
+    ok(lib.turbo_route_options_set(options[0], b"body", b"streamed"))
+    part = ffi.new("turbo_str *")
+    found: List[Any] = []
+
+    def handler(req: Any) -> None:
+        ok(lib.turbo_request_on_body(req, NULL, NULL))
+        found.append(lib.turbo_request_body_read(req, part))
+        ok(lib.turbo_request_reply(req, 200, NULL, b"ok", 2))
+
+    raw.route(b"/", handler, options[0])
+    lib.turbo_route_options_free(options[0])
+    raw.start()
+    assert raw.get("/") == (200, b"ok")
+    assert found == [0], "no body is at its end"
+
+
 def test_executor_with_a_thread_of_its_own(raw: Raw) -> None:
     threads: List[int] = []
 

@@ -344,3 +344,66 @@ def test_response_errors() -> None:
         response.add("Transfer-Encoding", "chunked")
     with pytest.raises(turbo_cffi.Error, match="X-A"):
         response.add("X-A", "a\r\nB: c")
+
+
+def test_a_streamed_body_is_read_part_by_part(serve: Serve) -> None:
+    """1 MiB to a handler that reads it all; then a client that goes in the middle."""
+    sizes: List[int] = []
+    calls: List[int] = []
+    closed = threading.Event()
+
+    def go_on(request: Request) -> None:
+        calls.append(1)
+        try:
+            while True:
+                part = request.read()
+                if part is None:
+                    return
+                if not part:
+                    break
+                sizes.append(len(part))
+        except turbo_cffi.Error as error:
+            assert error.code == lib.TURBO_ECLOSED
+            closed.set()
+            return
+        request.reply(200, f"{sum(sizes)} {request.body!r} {request.trailers}")
+
+    def handler(request: Request) -> None:
+        request.on_body(go_on)
+        go_on(request)
+
+    server = Server(shards=1)
+    server.route("POST", "/", handler, RouteOptions(body="streamed", body_window_bytes=1000))
+    client = serve(server)
+    assert client.ask("POST", "/", b"x" * 1048576).body == b"1048576 b'' []"
+    assert len(sizes) > 1 and len(calls) > 1
+    assert not server.core.watches, "an answered request is watched no more"
+    with socket.create_connection(("127.0.0.1", client.port), DEADLINE) as s:
+        s.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc")
+    assert closed.wait(DEADLINE)
+
+
+def test_read_all_gathers_a_body_on_any_route(serve: Serve) -> None:
+    bodies: List[Any] = []
+    over = threading.Event()
+
+    def done(request: Request, body: Any) -> None:
+        bodies.append(body)
+        if body is None:
+            request.fail()
+        else:
+            request.reply(200, body[::-1])
+        over.set()
+
+    server = Server(shards=1)
+    server.route("POST", "/streamed", lambda request: request.read_all(done), RouteOptions(body="streamed"))
+    server.route("POST", "/gathered", lambda request: request.read_all(done))
+    client = serve(server)
+    for path in ("/streamed", "/gathered"):
+        assert client.ask("POST", path, b"abc").body == b"cba"
+        assert client.ask("POST", path, b"").body == b""
+    with socket.create_connection(("127.0.0.1", client.port), DEADLINE) as s:
+        s.sendall(b"POST /streamed HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n")
+        assert s.recv(4096).startswith(b"HTTP/1.1 400")
+    assert bodies == [b"abc", b"", b"abc", b"", None]
+    assert not server.core.watches

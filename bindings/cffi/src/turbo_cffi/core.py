@@ -43,7 +43,7 @@ class Core:
     def unwatch(self, ptr: Any) -> None:
         if self.watches:
             number = callbacks.number_of(ptr)
-            for what in ("writable", "gone"):
+            for what in ("writable", "gone", "body"):
                 self.watches.pop((number, what), None)
 
     def run(self, function: Callable[[Any], int]) -> None:

@@ -104,7 +104,7 @@ class Request:
     host = property(
         lambda self: bytes_of(lib.turbo_request_host(self.ptr)), doc="Of the absolute form, else of Host; or None."
     )
-    body = property(lambda self: bytes_of(lib.turbo_request_body(self.ptr)) or b"", doc="Whole; copied on each call.")
+    body = property(lambda self: bytes_of(lib.turbo_request_body(self.ptr)) or b"", doc="Whole; copied on each call. b'' where bodies are streamed.")
     version = property(lambda self: lib.turbo_request_version(self.ptr), doc="10 or 11.")
     route = property(lambda self: string_of(lib.turbo_request_route(self.ptr)), doc="The pattern that matched.")
     cancelled = property(lambda self: lib.turbo_request_cancelled(self.ptr) != 0, doc="Whether the client has gone.")
@@ -202,6 +202,41 @@ class Request:
         """What an exception in the handler does: 500, or the answer that has begun is cut off."""
         check(lib.turbo_request_fail(self.ptr))
         self._over()
+
+    def read(self) -> Optional[bytes]:
+        """The next part of the body, b"" at its end; None (TURBO_EAGAIN): nothing is there yet, on_body() tells when it is.
+        Raises TURBO_ECLOSED when the client has gone, TURBO_ETOOBIG and others as turbo_request_body_read(). One thread at
+        a time for one request; where bodies are gathered the whole is one part."""
+        out = ffi.new("turbo_str *")
+        code = lib.turbo_request_body_read(self.ptr, out)
+        if code == lib.TURBO_EAGAIN:
+            return None
+        check(code)
+        return bytes_of(out[0]) or b"" if code > 0 else b""
+
+    def read_all(self, done: Callable[["Request", Optional[bytes]], object]) -> None:
+        """Read the body to its end, and call done(request, body) then, on the request's shard or here; body is None when
+        it came to no good end. Instead of on_body(). The shard's thread only."""
+        parts: List[bytes] = []
+
+        def go_on(request: "Request") -> None:
+            try:
+                while (part := request.read()) != b"":
+                    if part is None:
+                        return
+                    parts.append(part)
+            except Error:
+                parts.clear()
+                part = None
+            request.on_body(None)
+            done(request, None if part is None else b"".join(parts))
+
+        self.on_body(go_on)
+        go_on(self)
+
+    def on_body(self, function: Optional[Callable[["Request"], object]]) -> None:
+        """Call function(request) after a read() that returned None, when it may go on; on the request's shard."""
+        self._watch("body", lib.turbo_request_on_body, function)
 
     def on_writable(self, function: Optional[Callable[["Request"], object]]) -> None:
         """Call function(request) for each write() that returned False, when it may go on; on the request's shard."""

@@ -163,7 +163,7 @@ class Executor:
     def stop_shard(self, shard: Shard) -> None:
         """The shard will get no more requests."""
 
-    events: Optional[Callable[[Shard, Request, int], object]] = None  # or a method; None: on_writable and on_gone work
+    events: Optional[Callable[[Shard, Request, int], object]] = None  # or a method; None: on_writable, on_body, on_gone work
 
 
 class ExecutorTable:
