@@ -14,6 +14,7 @@
 
 #define BIG_MAX ((uint64_t)64 << 20)  /* bytes that /big, and a chunk of /stream, may have */
 #define ECHO_MAX ((uint64_t)16 << 20) /* bytes that /echo takes                            */
+#define UPLOAD_MAX ((uint64_t)1 << 40)
 #define JSON "application/json"
 #define TEXT "text/plain; charset=utf-8"
 #define BYTES "application/octet-stream"
@@ -43,6 +44,7 @@ static const char index_text[] = "libturbo demo\n"
                                  "GET  /stats       counters as JSON\n"
                                  "GET  /metrics     counters as Prometheus text\n"
                                  "POST /echo        the body back\n"
+                                 "POST /upload      how many bytes came, and their Adler-32 sum; read while they come\n"
                                  "POST /batch       how many requests shared a batch\n";
 
 /* -- numbers in the query -- */
@@ -458,6 +460,61 @@ static int on_stream(turbo_request *req, void *user) {
     return rc;
 }
 
+/* -- a streamed body -- */
+
+/* What was read: how much, and its sum by RFC 1950. */
+typedef struct upload {
+    uint64_t bytes;
+    uint32_t a, b;
+} upload;
+
+static void add_up(upload *up, turbo_str part) {
+    const unsigned char *data = (const unsigned char *)part.data;
+    up->bytes += part.len;
+    while (part.len > 0) {
+        size_t n = part.len < 5552 ? part.len : 5552; /* so many bytes do not pass 32 bits */
+        part.len -= n;
+        for (; n > 0; n--) {
+            up->a += *data++;
+            up->b += up->a;
+        }
+        up->a %= 65521;
+        up->b %= 65521;
+    }
+}
+
+/* Read what is there; called again when there is more. */
+static void read_upload(turbo_request *req, void *user) {
+    upload *up = user;
+    turbo_str part;
+    char body[64];
+    int rc;
+    while ((rc = turbo_request_body_read(req, &part)) == 1)
+        add_up(up, part);
+    if (rc == TURBO_EAGAIN)
+        return;
+    int len = snprintf(body, sizeof body, "{\"bytes\":%llu,\"sum\":%lu}", (unsigned long long)up->bytes,
+                       (unsigned long)up->b << 16 | up->a);
+    if (rc == 0)
+        (void)turbo_request_reply(req, 200, JSON, body, (size_t)len);
+    else
+        (void)turbo_request_fail(req); /* with the status that fits, if the client is there to read it */
+    free(up);
+    turbo_request_release(req);
+}
+
+static int on_upload(turbo_request *req, void *user) {
+    upload *up = malloc(sizeof *up);
+    (void)user;
+    if (up == NULL)
+        return TURBO_ENOMEM;
+    *up = (upload){.a = 1};
+    turbo_request_retain(req);
+    (void)turbo_request_on_body(req, read_upload, up);
+    read_upload(req, up);
+    return 0;
+}
+
 /* -- a batch -- */
 
 static void on_batch(turbo_shard *shard, turbo_request *const *reqs, size_t n, void *user) {
@@ -507,8 +564,23 @@ static int add_pool_route(turbo_server *server) {
     return rc;
 }
 
-static int add_routes(turbo_server *server, turbo_route_options *sync) {
+static int add_upload_route(turbo_server *server, const char *executor) {
+    turbo_route_options *options;
+    int rc = turbo_route_options_new(&options);
+    if (rc < 0)
+        return rc;
+    if ((rc = turbo_route_options_set(options, "executor", executor)) == 0 &&
+        (rc = turbo_route_options_set(options, "body", "streamed")) == 0 &&
+        (rc = turbo_route_options_set_u64(options, "body_max_bytes", UPLOAD_MAX)) == 0)
+        rc = turbo_server_route(server, "POST", "/upload", options, on_upload, NULL);
+    turbo_route_options_free(options);
+    return rc;
+}
+
+static int add_routes(turbo_server *server, turbo_route_options *sync, const char *executor) {
     int rc = add_plain_routes(server, sync);
+    if (rc == 0)
+        rc = add_upload_route(server, executor);
     if (rc == 0)
         rc = add_pool_route(server);
     if (rc == 0)
@@ -638,7 +710,7 @@ static int run(const arguments *args, const turbo_options *options) {
     if (rc == 0)
         rc = turbo_server_set_log(server, TURBO_LOG_INFO, NULL, NULL); /* the counts at the end, to standard error */
     if (rc == 0)
-        rc = add_routes(server, sync);
+        rc = add_routes(server, sync, args->executor);
     if (rc == 0)
         rc = add_files_route(server, args, sync);
     if (rc == 0)

@@ -10,11 +10,13 @@ import asyncio
 import itertools
 import threading
 import time
+import zlib
 from typing import Any, Dict, Iterator, List
 
 import turbo
 
 BIG_MAX = 64 * 1024 * 1024  # bytes that /big answers at most
+UPLOAD_MAX = 1 << 40
 ECHO_MAX = 16 * 1024 * 1024  # bytes that /echo takes at most
 JSON = "application/json"
 
@@ -39,6 +41,7 @@ GET  /r/{n}       {"ok":true} from sixteen routes, /r/0 to /r/15
 GET  /stats       counters as JSON
 GET  /metrics     counters as Prometheus text
 POST /echo        the body back
+POST /upload      how many bytes came, and their Adler-32 sum; read while they come
 POST /batch       how many requests shared a batch
 """
 
@@ -165,6 +168,14 @@ def echo(request: turbo.Request) -> turbo.Response:
     return turbo.Response(memoryview(request), content_type=request.headers.get("content-type"))
 
 
+async def upload(request: turbo.Request) -> Dict[str, Any]:
+    count, total = 0, 1
+    async for part in request.stream():
+        count += len(part)
+        total = zlib.adler32(part, total)
+    return {"bytes": count, "sum": total}
+
+
 @app.post("/batch", batch=128)
 def batch(requests: List[turbo.Request]) -> List[Dict[str, Any]]:
     return [{"batch": len(requests)}] * len(requests)
@@ -193,6 +204,8 @@ def main() -> None:
     options = vars(arguments())
     if options["host"].startswith("unix:"):
         options["unix"] = options["host"][len("unix:") :]
+    if options["mode"] != "single":  # which has no streamed bodies
+        app.post("/upload", body="streamed", body_max_bytes=UPLOAD_MAX)(upload)
     try:
         app.run(**options)
     except (ValueError, OSError) as error:

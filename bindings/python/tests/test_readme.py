@@ -45,6 +45,11 @@ def test_pool(serve: Serve) -> None:
     assert serve(section("threads=")["app"]).get("/report").body == b"done\n"
 
 
+def test_streamed_bodies(serve: Serve) -> None:
+    answer = serve(section("request.stream()")["app"]).post("/digest", b"abc")
+    assert answer.body.startswith(b'{"bytes":3,"sha256":"ba7816bf')
+
+
 def test_start_and_stop(serve: Serve) -> None:
     app = section("on_start")["app"]
     assert serve(app).get("/queue").body == b'{"queued":0,"name":"example"}'

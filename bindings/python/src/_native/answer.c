@@ -264,11 +264,24 @@ static void fail_cancelled(RequestObject *request) {
     reply_status(request, 503, text, sizeof text - 1);
 }
 
+/* Its body came to no good end: that is no failure of the handler's, and the library knows what to answer. */
+static void fail_body(RequestObject *request) {
+    PyErr_Clear();
+    if (turbo_request_fail(request->req) < 0)
+        return; /* the server gave it up */
+    turbopy_shard_answered(request->shard);
+    turbopy_request_over(request);
+}
+
 /* What becomes of an exception that no handler of the app's takes. */
 static void fail_default(RequestObject *request) {
     const turbopy_state *st = request->shard->st;
     if (PyErr_ExceptionMatches(st->CancelledError)) {
         fail_cancelled(request);
+        return;
+    }
+    if (PyErr_ExceptionMatches(st->BodyError) || PyErr_ExceptionMatches(st->ClientDisconnect)) {
+        fail_body(request);
         return;
     }
     if (PyErr_ExceptionMatches(st->HTTPError)) {

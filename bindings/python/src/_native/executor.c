@@ -10,6 +10,7 @@
 #include "shard.h"
 #include "stream.h"
 #include "task.h"
+#include "wait.h"
 
 /* Without the GIL: nothing of Python is touched but the pointer. */
 static int start_shard(void *self, turbo_shard *shard) {
@@ -125,7 +126,9 @@ static void on_events(void *self, turbo_shard *shard, turbo_request *req, uint32
     if (events & TURBO_EVENT_RELEASE)
         Py_CLEAR(request->lent);
     if (events & (TURBO_EVENT_WRITABLE | TURBO_EVENT_GONE))
-        turbopy_stream_wake(request);
+        turbopy_wait_done(request, &request->writable);
+    if (events & (TURBO_EVENT_BODY | TURBO_EVENT_BODY_END | TURBO_EVENT_GONE))
+        turbopy_wait_done(request, &request->readable);
     if (events & TURBO_EVENT_GONE)
         cancel_task(request);
     turbopy_watch_drop_idle(&object->watch, request);

@@ -22,16 +22,23 @@ static PyObject *module_settings(PyObject *module, PyObject *unused) {
 }
 
 static PyObject *module_set_hooks(PyObject *module, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"log_failure", "pump", "respond", "await_any", "bad_json", "http_error", "json_dumps", "json_loads", NULL};
     turbopy_state *st = state_of_module(module);
-    PyObject *hooks[8];
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOOOOO:set_hooks", names, &hooks[0], &hooks[1], &hooks[2], &hooks[3],
-                                     &hooks[4], &hooks[5], &hooks[6], &hooks[7]))
-        return NULL;
-    PyObject **places[] = {&st->log_failure, &st->pump,      &st->respond,    &st->await_any,
-                           &st->bad_json,    &st->HTTPError, &st->json_dumps, &st->json_loads};
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-        Py_XSETREF(*places[i], Py_NewRef(hooks[i]));
+    const struct {
+        const char *name;
+        PyObject **place;
+    } hooks[] = {{"log_failure", &st->log_failure}, {"pump", &st->pump},
+                 {"respond", &st->respond},         {"await_any", &st->await_any},
+                 {"bad_json", &st->bad_json},       {"http_error", &st->HTTPError},
+                 {"json_dumps", &st->json_dumps},   {"json_loads", &st->json_loads},
+                 {"body_error", &st->BodyError},    {"client_disconnect", &st->ClientDisconnect},
+                 {"body_stream", &st->body_stream}, {"body_read", &st->body_read}};
+    (void)args;
+    for (size_t i = 0; i < sizeof hooks / sizeof *hooks; i++) {
+        PyObject *hook = kwargs == NULL ? NULL : PyDict_GetItemString(kwargs, hooks[i].name);
+        if (hook == NULL)
+            return PyErr_Format(PyExc_TypeError, "set_hooks() is missing %s", hooks[i].name);
+        Py_XSETREF(*hooks[i].place, Py_NewRef(hook));
+    }
     Py_RETURN_NONE;
 }
 

@@ -6,6 +6,7 @@
 #include <structmember.h>
 
 #include "background.h"
+#include "body.h"
 #include "error.h"
 #include "fields.h"
 #include "shard.h"
@@ -49,6 +50,7 @@ static void request_dealloc(RequestObject *self) {
     Py_XDECREF(self->body);
     Py_XDECREF(self->task);
     Py_XDECREF(self->writable);
+    Py_XDECREF(self->readable);
     Py_XDECREF(self->lent);
     Py_XDECREF(self->background);
     turbo_request_release(self->req);
@@ -125,9 +127,12 @@ static PyObject *request_headers(RequestObject *self, void *unused) {
 
 static PyObject *request_trailers(RequestObject *self, void *unused) {
     (void)unused;
-    if (self->trailers == NULL)
-        self->trailers = turbopy_fields_of_trailers(turbopy_state_of(self), self->req);
-    return Py_XNewRef(self->trailers);
+    if (self->trailers != NULL)
+        return Py_NewRef(self->trailers);
+    PyObject *trailers = turbopy_fields_of_trailers(turbopy_state_of(self), self->req);
+    if (turbo_request_trailer_count(self->req) > 0) /* else they may come, behind a streamed body */
+        self->trailers = Py_XNewRef(trailers);
+    return trailers;
 }
 
 static int add_param(PyObject *dict, const turbo_request *req, size_t index) {
@@ -159,23 +164,36 @@ static PyObject *request_path_params(RequestObject *self, void *unused) {
 /* -- body -- */
 
 static PyObject *request_body(RequestObject *self, void *unused) {
-    turbo_str body = turbo_request_body(self->req);
     (void)unused;
-    if (body.len == 0)
-        return Py_NewRef(turbopy_state_of(self)->empty_bytes);
-    if (self->body == NULL)
-        self->body = PyBytes_FromStringAndSize(body.data, (Py_ssize_t)body.len);
-    return Py_XNewRef(self->body);
+    return turbopy_body_now(self);
+}
+
+/* Where it is; kept by the request. @return -1 with an exception: it is streamed, and was not read. */
+static int body_in_place(RequestObject *self, turbo_str *out) {
+    *out = turbo_request_body(self->req);
+    if (!turbopy_body_is_streamed(self))
+        return 0;
+    PyObject *body = turbopy_body_now(self);
+    if (body == NULL)
+        return -1;
+    *out = (turbo_str){PyBytes_AS_STRING(body), (size_t)PyBytes_GET_SIZE(body)};
+    Py_DECREF(body);
+    return 0;
 }
 
 static PyObject *request_text(RequestObject *self, void *unused) {
+    turbo_str body;
     (void)unused;
-    return utf8(turbo_request_body(self->req));
+    return body_in_place(self, &body) < 0 ? NULL : utf8(body);
 }
 
 /* memoryview(request): the body where it is. The view holds the request, and that the bytes. */
 static int request_getbuffer(RequestObject *self, Py_buffer *view, int flags) {
-    turbo_str body = turbo_request_body(self->req);
+    turbo_str body;
+    if (body_in_place(self, &body) < 0) {
+        view->obj = NULL;
+        return -1;
+    }
     return PyBuffer_FillInfo(view, (PyObject *)self, (void *)(body.len == 0 ? "" : body.data), (Py_ssize_t)body.len, 1,
                              flags);
 }
@@ -274,6 +292,13 @@ static PyMethodDef request_methods[] = {
      "turbo.ResponseWriter. It ends when the\nhandler returns, None; an exception cuts it off. On the shard's thread only."},
     {"_begin", (PyCFunction)turbopy_stream_open, METH_O, NULL},
     {"_trailer", (PyCFunction)(void (*)(void))turbopy_stream_trailer, METH_FASTCALL, NULL},
+    {"stream", (PyCFunction)turbopy_body_stream, METH_NOARGS,
+     "stream($self, /)\n--\n\nThe parts of the body, as they come: async for. One part where bodies are gathered."},
+    {"read", (PyCFunction)turbopy_body_read, METH_NOARGS,
+     "read($self, /)\n--\n\nA coroutine that gives the whole body, at most the route's body_max_bytes; request.body has it then."},
+    {"_read", (PyCFunction)turbopy_body_part, METH_NOARGS, NULL},
+    {"_readable", (PyCFunction)turbopy_body_readable, METH_NOARGS, NULL},
+    {"_keep", (PyCFunction)turbopy_body_keep, METH_O, NULL},
     {"_write", (PyCFunction)turbopy_stream_write, METH_O, NULL},
     {"_writable", (PyCFunction)turbopy_stream_writable, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -288,7 +313,9 @@ static PyGetSetDef request_getset[] = {
     {"headers", (getter)request_headers, NULL, "The header fields: turbo.Fields.", NULL},
     {"trailers", (getter)request_trailers, NULL, "The trailer fields of a chunked body: turbo.Fields.", NULL},
     {"path_params", (getter)request_path_params, NULL, "The parameters of the route's pattern, decoded: dict of str to str.", NULL},
-    {"body", (getter)request_body, NULL, "The body: bytes. memoryview(request) is the same without a copy.", NULL},
+    {"body", (getter)request_body, NULL,
+     "The body: bytes. memoryview(request) is the same without a copy. RuntimeError where\n"
+     "bodies are streamed, before read() has given it.", NULL},
     {"text", (getter)request_text, NULL, "The body decoded as UTF-8; bad bytes become U+FFFD.", NULL},
     {"host", (getter)request_host, NULL, "\"host[:port]\" of an absolute target, else of Host; None without one.", NULL},
     {"version", (getter)request_version, NULL, "\"1.0\" or \"1.1\".", NULL},
@@ -301,6 +328,7 @@ static PyGetSetDef request_getset[] = {
 
 static PyMemberDef request_members[] = {
     {"shard", T_OBJECT, offsetof(RequestObject, shard), READONLY, "The turbo.Shard that runs the handler."},
+    {"_body_taken", T_BOOL, offsetof(RequestObject, body_taken), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(RequestObject, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };

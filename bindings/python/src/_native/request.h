@@ -19,10 +19,12 @@ typedef struct RequestObject {
     /* what goes on with it: while one of these is set, the shard finds this object for events of req (watch.h) */
     PyObject *task;     /* the suspended coroutine's task                          */
     PyObject *writable; /* the future that a writer of a streamed answer waits for */
+    PyObject *readable; /* the future that a reader of a streamed body waits for   */
     PyObject *lent;     /* what owns the answer body that the library still reads  */
 
     PyObject *weakrefs;
     PyObject *background; /* what request.background() was given, until the answer is handed over; else NULL */
+    char body_taken; /* a part of its streamed body was */
     char in_batch; /* its task answers other requests too */
     char watched;
     char told; /* its task was cancelled, by us */

@@ -12,6 +12,7 @@ typedef struct turbopy_route {
     char is_async;      /* calling the handler runs no code of it, it gives a coroutine */
     char is_batch;      /* the handler gets a list of requests                          */
     char is_pooled;     /* the handler runs on threads of the shard's pool               */
+    char is_streamed;   /* the handler begins before the body is there                   */
 } turbopy_route;
 
 #endif

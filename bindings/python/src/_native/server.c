@@ -248,6 +248,11 @@ static PyObject *route_with(ServerObject *self, const char *method, const char *
     return result_of(self, rc);
 }
 
+static char is_streamed(PyObject *options) {
+    PyObject *body = PyDict_GetItemString(options, "body"); /* route_with() checks it */
+    return body != NULL && PyUnicode_Check(body) && PyUnicode_CompareWithASCIIString(body, "streamed") == 0;
+}
+
 static PyObject *server_route(ServerObject *self, PyObject *args) {
     const char *method, *pattern, *content_type;
     PyObject *handler, *options;
@@ -263,6 +268,7 @@ static PyObject *server_route(ServerObject *self, PyObject *args) {
     route->is_async = (char)is_async;
     route->is_batch = (char)is_batch;
     route->is_pooled = (char)is_pooled;
+    route->is_streamed = is_streamed(options);
     PyObject *done = route_with(self, method, pattern, options);
     if (done == NULL)
         drop_first_record(self);

@@ -11,6 +11,7 @@
 #include "route.h"
 #include "shard.h"
 #include "task.h"
+#include "wait.h"
 
 static int begin(RequestObject *request, const ResponseObject *response) {
     const turbopy_route *route = turbo_request_user(request->req);
@@ -162,30 +163,5 @@ PyObject *turbopy_stream_write(RequestObject *request, PyObject *part) {
 
 PyObject *turbopy_stream_writable(RequestObject *request, PyObject *unused) {
     (void)unused;
-    if (request->shard->loop == NULL)
-        return turbopy_raise(TURBO_ECLOSED, "the shard has ended");
-    PyObject *future = PyObject_CallMethodNoArgs(request->shard->loop, request->shard->st->str_create_future);
-    if (future == NULL)
-        return NULL;
-    Py_XSETREF(request->writable, Py_NewRef(future));
-    if (turbopy_watch_add(&request->shard->watch, request) < 0) {
-        Py_CLEAR(request->writable);
-        Py_CLEAR(future);
-    }
-    return future;
-}
-
-void turbopy_stream_wake(RequestObject *request) {
-    turbopy_state *st = request->shard->st;
-    PyObject *future = request->writable, *done, *set = NULL;
-    if (future == NULL)
-        return;
-    request->writable = NULL;
-    done = PyObject_CallMethodNoArgs(future, st->str_done);
-    if (done == Py_False) /* else its waiter was cancelled */
-        set = PyObject_CallMethodOneArg(future, st->str_set_result, Py_None);
-    turbopy_unraisable(future);
-    Py_XDECREF(set);
-    Py_XDECREF(done);
-    Py_DECREF(future);
+    return turbopy_wait_new(request, &request->writable);
 }

@@ -33,7 +33,4 @@ PyObject *turbopy_stream_write(RequestObject *request, PyObject *part);
 /** request._writable(): a future that is done when it is worth while to write again. */
 PyObject *turbopy_stream_writable(RequestObject *request, PyObject *unused);
 
-/** TURBO_EVENT_WRITABLE or TURBO_EVENT_GONE came: complete that future. */
-void turbopy_stream_wake(RequestObject *request);
-
 #endif

@@ -56,7 +56,8 @@ static void close_gap(turbopy_watch *map, size_t at) {
 }
 
 void turbopy_watch_drop_idle(turbopy_watch *map, RequestObject *request) {
-    if (!request->watched || request->task != NULL || request->writable != NULL || request->lent != NULL)
+    if (!request->watched || request->task != NULL || request->writable != NULL ||
+        request->readable != NULL || request->lent != NULL)
         return;
     request->watched = 0;
     map->count--;
@@ -86,6 +87,7 @@ void turbopy_watch_clear(turbopy_watch *map) {
         request->watched = 0;
         Py_CLEAR(request->lent);
         Py_CLEAR(request->writable);
+        Py_CLEAR(request->readable);
         Py_CLEAR(request->task);
         Py_DECREF(request);
     }

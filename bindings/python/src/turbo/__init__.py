@@ -14,12 +14,15 @@
 from . import _codec, _native
 from ._native import Fields, Request, Response, Setting, Shard, StreamingResponse, Task, library_version, settings
 from .app import App
-from .errors import HTTPError, bad_json, log_failure
+from .bodies import BodyStream, read_body
+from .errors import BodyError, ClientDisconnect, HTTPError, bad_json, log_failure
 from .events import Event, EventStream
 from .streaming import ResponseWriter, await_any, pump, respond
 
 __all__ = [
     "App",
+    "BodyError",
+    "ClientDisconnect",
     "Event",
     "EventStream",
     "Fields",
@@ -47,4 +50,8 @@ _native.set_hooks(
     http_error=HTTPError,
     json_dumps=_codec.dumps,
     json_loads=_codec.loads,
+    body_error=BodyError,
+    client_disconnect=ClientDisconnect,
+    body_stream=BodyStream,
+    body_read=read_body,
 )

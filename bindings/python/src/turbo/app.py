@@ -46,7 +46,10 @@ class App:
 
     batch           True or 1 to 65536: the handler gets a list of requests and returns a list of as many answers
     batch_wait_ms   0 to 10000: how long a batch may wait for more requests (also batch_wait_us)
+    body            "gathered", or "streamed": the handler, a coroutine function, begins when the head is there, and reads
+                    the body while it comes: request.stream(), request.read()
     body_max_bytes  largest request body; above it 413
+    body_window_bytes  1 to 1073741824: of a streamed body, what may wait for the handler; then the client waits
     placement       "default", "route", "round_robin", "local", "path", "key", "connection", "least": how a request's
                     shard is chosen
     key             "param:id", "field:X-User", "cookie:sid": one shard for each value, always (placement "key")
@@ -295,12 +298,21 @@ class App:
         if self._executor is not None:
             raise RuntimeError("the app runs already")
         watch = Watch(config.slow_ms) if config.slow_ms else None
+        self._check_mode(config)
         server = self._make_server(config, watch)
         handlers = self._make_exception_handlers(watch)
         executor = Executor(server, config, self._lifecycle, handlers, watch, on_end)
         executor.start()
         self._server, self._executor, self._config = server, executor, config
         _running.add(self)
+
+    def _check_mode(self, config: Config) -> None:
+        for route in self._routes:
+            if route.streamed and config.mode == "single":
+                raise ValueError(
+                    f'mode: "single" cannot serve {route.pattern}, whose bodies are streamed: a worker that waits for a '
+                    "handler hears of nothing else"
+                )
 
     def _wait(self, signals: StopSignals) -> None:
         assert self._executor is not None

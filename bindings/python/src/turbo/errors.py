@@ -7,7 +7,7 @@ from typing import Any, Callable, List, Optional, Union
 from ._native import Request, Response
 from ._types import Body, Headers
 
-__all__ = ["HTTPError", "logger"]
+__all__ = ["BodyError", "ClientDisconnect", "HTTPError", "logger"]
 
 logger = logging.getLogger("turbo")
 
@@ -28,6 +28,15 @@ class HTTPError(Exception):
         """The answer. Called once for each request that it answers."""
         kind = "text/plain; charset=utf-8" if isinstance(self.body, str) else None
         return Response(self.body, self.status, self.headers, None if self.headers else kind)
+
+
+class BodyError(Exception):
+    """A streamed request body came to no good end: too long, malformed, stalled, or no memory for it. A handler that lets it
+    pass is answered for with the status that fits (413, 400, 408, 503), and nothing is logged. The connection ends."""
+
+
+class ClientDisconnect(ConnectionError):
+    """The client went while its request body was read."""
 
 
 def bad_json(cause: BaseException) -> HTTPError:

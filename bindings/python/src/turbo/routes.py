@@ -27,6 +27,11 @@ class Route:
         """Whether the handler runs on threads of its shard's pool."""
         return "threads" in self.options
 
+    @property
+    def streamed(self) -> bool:
+        """Whether the handler begins before the body is there."""
+        return self.options.get("body") == "streamed"
+
     def register(self, server: Server, around: List[Middleware], watch: Optional[Watch]) -> None:
         """Hand the route to a server. ValueError or TypeError name the option that is wrong."""
         around = around if self.has_middleware and not self.batch else []
@@ -76,6 +81,8 @@ def make_route(method: Optional[str], pattern: str, handler: Handler, options: D
         raise ValueError(f"executor: {options['executor']!r} is not possible for Python handlers, allowed is 'shard'")
     if "threads" in options and (batch is not False or is_coroutine_function(handler)):
         raise ValueError("threads: not possible for coroutine functions and batch handlers, which run on the shard")
+    if options.get("body") == "streamed" and (batch is not False or not is_coroutine_function(handler)):
+        raise ValueError('body: "streamed" is for coroutine functions, which can wait for the body, and not for batches')
     if isinstance(batch, int) and not isinstance(batch, bool):
         options["batch_max"] = batch
     elif not isinstance(batch, bool):

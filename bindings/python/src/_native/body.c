@@ -1,0 +1,107 @@
+/* body.c - request bodies that handlers read while they arrive. */
+#include "body.h"
+
+#include <turbo/error.h>
+
+#include "error.h"
+#include "route.h"
+#include "shard.h"
+#include "wait.h"
+
+int turbopy_body_is_streamed(const RequestObject *request) {
+    const turbopy_route *route = turbo_request_user(request->req);
+    return route->is_streamed;
+}
+
+PyObject *turbopy_body_whole(RequestObject *request) {
+    if (request->body != NULL)
+        return Py_NewRef(request->body);
+    if (turbopy_body_is_streamed(request))
+        return NULL;
+    turbo_str body = turbo_request_body(request->req);
+    if (body.len == 0)
+        return Py_NewRef(turbopy_state_of(request)->empty_bytes);
+    request->body = PyBytes_FromStringAndSize(body.data, (Py_ssize_t)body.len);
+    return Py_XNewRef(request->body);
+}
+
+PyObject *turbopy_body_now(RequestObject *request) {
+    PyObject *body = turbopy_body_whole(request);
+    if (body == NULL && !PyErr_Occurred())
+        PyErr_SetString(PyExc_RuntimeError, "the bodies of this route are streamed: use \"async for part in request.stream()\", "
+                                            "or \"await request.read()\" first");
+    return body;
+}
+
+/* Call one of the hooks with the request and its whole body, or None. */
+static PyObject *call_hook(PyObject *hook, RequestObject *request) {
+    PyObject *whole = turbopy_body_whole(request);
+    if (whole == NULL && PyErr_Occurred())
+        return NULL;
+    PyObject *args[] = {(PyObject *)request, whole != NULL ? whole : Py_None};
+    PyObject *result = PyObject_Vectorcall(hook, args, 2, NULL);
+    Py_XDECREF(whole);
+    return result;
+}
+
+PyObject *turbopy_body_stream(RequestObject *request, PyObject *unused) {
+    (void)unused;
+    return call_hook(turbopy_state_of(request)->body_stream, request);
+}
+
+PyObject *turbopy_body_read(RequestObject *request, PyObject *unused) {
+    (void)unused;
+    return call_hook(turbopy_state_of(request)->body_read, request);
+}
+
+static PyObject *raise_end(RequestObject *request, int rc) {
+    const turbopy_state *st = turbopy_state_of(request);
+    if (rc != TURBO_ECLOSED)
+        PyErr_SetString(st->BodyError, rc == TURBO_ETOOBIG ? "the request body is longer than body_max_bytes"
+                                                           : "no memory for the request body");
+    else if (turbo_request_cancelled(request->req))
+        PyErr_SetString(st->ClientDisconnect, "the client has gone");
+    else
+        PyErr_SetString(st->BodyError, request->over ? "the request was answered before its body was read"
+                                                     : "the request body is malformed, or has stalled");
+    return NULL;
+}
+
+PyObject *turbopy_body_part(RequestObject *request, PyObject *unused) {
+    turbo_str part;
+    (void)unused;
+    request->body_taken = 1;
+    int rc = turbo_request_body_read(request->req, &part);
+    if (rc == 1)
+        return PyBytes_FromStringAndSize(part.data, (Py_ssize_t)part.len);
+    if (rc == TURBO_EAGAIN)
+        Py_RETURN_NONE;
+    return rc == 0 ? Py_NewRef(turbopy_state_of(request)->empty_bytes) : raise_end(request, rc);
+}
+
+/* @return 1; 0; -1 with an exception. */
+static int somebody_waits(RequestObject *request) {
+    if (request->readable == NULL)
+        return 0;
+    PyObject *done = PyObject_CallMethodNoArgs(request->readable, request->shard->st->str_done);
+    int waits = done == NULL ? -1 : done == Py_False; /* else its waiter was cancelled */
+    Py_XDECREF(done);
+    return waits;
+}
+
+PyObject *turbopy_body_readable(RequestObject *request, PyObject *unused) {
+    (void)unused;
+    if (!turbopy_shard_is_here(request->shard)) {
+        PyErr_SetString(PyExc_RuntimeError, "a streamed body is read on the loop of the request's shard");
+        return NULL;
+    }
+    int waits = somebody_waits(request);
+    if (waits > 0)
+        PyErr_SetString(PyExc_RuntimeError, "another coroutine waits for the body already");
+    return waits != 0 ? NULL : turbopy_wait_new(request, &request->readable);
+}
+
+PyObject *turbopy_body_keep(RequestObject *request, PyObject *bytes) {
+    Py_XSETREF(request->body, Py_NewRef(bytes));
+    Py_RETURN_NONE;
+}
