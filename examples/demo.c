@@ -44,7 +44,8 @@ static const char index_text[] = "libturbo demo\n"
                                  "GET  /stats       counters as JSON\n"
                                  "GET  /metrics     counters as Prometheus text\n"
                                  "POST /echo        the body back\n"
-                                 "POST /upload      how many bytes came, and their Adler-32 sum; read while they come\n"
+                                 "POST /upload      ?ms=0&take=N: waits, reads the body while it comes, at least take bytes; how many, "
+                                 "and their Adler-32 sum\n"
                                  "POST /batch       how many requests shared a batch\n";
 
 /* -- numbers in the query -- */
@@ -464,7 +465,8 @@ static int on_stream(turbo_request *req, void *user) {
 
 /* What was read: how much, and its sum by RFC 1950. */
 typedef struct upload {
-    uint64_t bytes;
+    turbo_request *req;
+    uint64_t bytes, take; /* answered when so many were read */
     uint32_t a, b;
 } upload;
 
@@ -483,35 +485,52 @@ static void add_up(upload *up, turbo_str part) {
     }
 }
 
+static void end_upload(upload *up, int rc) {
+    char body[64];
+    int len = snprintf(body, sizeof body, "{\"bytes\":%llu,\"sum\":%lu}", (unsigned long long)up->bytes,
+                       (unsigned long)up->b << 16 | up->a);
+    if (rc >= 0)
+        (void)turbo_request_reply(up->req, 200, JSON, body, (size_t)len);
+    else
+        (void)turbo_request_fail(up->req); /* with the status that fits, if the client is there to read it */
+    turbo_request_release(up->req);
+    free(up);
+}
+
 /* Read what is there; called again when there is more. */
 static void read_upload(turbo_request *req, void *user) {
     upload *up = user;
     turbo_str part;
-    char body[64];
-    int rc;
-    while ((rc = turbo_request_body_read(req, &part)) == 1)
+    int rc = 0;
+    while (up->bytes < up->take && (rc = turbo_request_body_read(req, &part)) == 1)
         add_up(up, part);
-    if (rc == TURBO_EAGAIN)
-        return;
-    int len = snprintf(body, sizeof body, "{\"bytes\":%llu,\"sum\":%lu}", (unsigned long long)up->bytes,
-                       (unsigned long)up->b << 16 | up->a);
-    if (rc == 0)
-        (void)turbo_request_reply(req, 200, JSON, body, (size_t)len);
-    else
-        (void)turbo_request_fail(req); /* with the status that fits, if the client is there to read it */
-    free(up);
-    turbo_request_release(req);
+    if (rc != TURBO_EAGAIN)
+        end_upload(up, rc);
+}
+
+/* It is time, or the shard ends. A client that has gone meanwhile is found by the first read. */
+static void begin_upload(turbo_shard *shard, int status, void *user) {
+    upload *up = user;
+    (void)shard;
+    (void)status;
+    read_upload(up->req, up);
 }
 
 static int on_upload(turbo_request *req, void *user) {
-    upload *up = malloc(sizeof *up);
+    uint64_t ms = 0, take = UPLOAD_MAX;
+    upload *up;
+    int rc = 0;
     (void)user;
-    if (up == NULL)
+    if (read_number(req, "ms", 10000, &ms) < 0 || read_number(req, "take", UPLOAD_MAX, &take) < 0)
+        return 0;
+    if ((up = malloc(sizeof *up)) == NULL)
         return TURBO_ENOMEM;
-    *up = (upload){.a = 1};
-    turbo_request_retain(req);
+    *up = (upload){.req = turbo_request_retain(req), .take = take, .a = 1};
     (void)turbo_request_on_body(req, read_upload, up);
-    read_upload(req, up);
+    if (ms == 0)
+        read_upload(req, up);
+    else if ((rc = turbo_shard_timer(NULL, turbo_request_shard(req), ms, begin_upload, up)) < 0)
+        end_upload(up, rc);
     return 0;
 }
 
@@ -564,23 +583,22 @@ static int add_pool_route(turbo_server *server) {
     return rc;
 }
 
-static int add_upload_route(turbo_server *server, const char *executor) {
+static int add_upload_route(turbo_server *server) {
     turbo_route_options *options;
     int rc = turbo_route_options_new(&options);
     if (rc < 0)
         return rc;
-    if ((rc = turbo_route_options_set(options, "executor", executor)) == 0 &&
-        (rc = turbo_route_options_set(options, "body", "streamed")) == 0 &&
+    if ((rc = turbo_route_options_set(options, "body", "streamed")) == 0 &&
         (rc = turbo_route_options_set_u64(options, "body_max_bytes", UPLOAD_MAX)) == 0)
         rc = turbo_server_route(server, "POST", "/upload", options, on_upload, NULL);
     turbo_route_options_free(options);
     return rc;
 }
 
-static int add_routes(turbo_server *server, turbo_route_options *sync, const char *executor) {
+static int add_routes(turbo_server *server, turbo_route_options *sync) {
     int rc = add_plain_routes(server, sync);
     if (rc == 0)
-        rc = add_upload_route(server, executor);
+        rc = add_upload_route(server);
     if (rc == 0)
         rc = add_pool_route(server);
     if (rc == 0)
@@ -710,7 +728,7 @@ static int run(const arguments *args, const turbo_options *options) {
     if (rc == 0)
         rc = turbo_server_set_log(server, TURBO_LOG_INFO, NULL, NULL); /* the counts at the end, to standard error */
     if (rc == 0)
-        rc = add_routes(server, sync, args->executor);
+        rc = add_routes(server, sync);
     if (rc == 0)
         rc = add_files_route(server, args, sync);
     if (rc == 0)

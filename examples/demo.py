@@ -41,7 +41,7 @@ GET  /r/{n}       {"ok":true} from sixteen routes, /r/0 to /r/15
 GET  /stats       counters as JSON
 GET  /metrics     counters as Prometheus text
 POST /echo        the body back
-POST /upload      how many bytes came, and their Adler-32 sum; read while they come
+POST /upload      ?ms=0&take=N: waits, reads the body while it comes, at least take bytes; how many, and their Adler-32 sum
 POST /batch       how many requests shared a batch
 """
 
@@ -169,10 +169,16 @@ def echo(request: turbo.Request) -> turbo.Response:
 
 
 async def upload(request: turbo.Request) -> Dict[str, Any]:
+    take = number(request, "take", UPLOAD_MAX, UPLOAD_MAX)
+    await asyncio.sleep(number(request, "ms", 0, 10000) / 1000)
     count, total = 0, 1
+    if take == 0:
+        return {"bytes": count, "sum": total}
     async for part in request.stream():
         count += len(part)
         total = zlib.adler32(part, total)
+        if count >= take:
+            break
     return {"bytes": count, "sum": total}
 
 
