@@ -66,7 +66,7 @@ def test_middleware(serve: Serve) -> None:
     app = section("middleware")["app"]
     client = serve(app)
     assert client.get("/?forbidden").status == 403 and client.get("/users/7?v").status == 200
-    assert 0.001 <= app.shards[0].state["last"] < 10
+    assert app.shards[0].state["last"] > 0
 
 
 def test_background(serve: Serve) -> None:
@@ -76,7 +76,7 @@ def test_background(serve: Serve) -> None:
 
 
 def test_every_example_is_run() -> None:
-    assert len(SECTIONS) == 6
+    assert len(SECTIONS) == 7
 
 
 def test_every_setting_that_the_readme_names_exists() -> None:

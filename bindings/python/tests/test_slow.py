@@ -29,14 +29,18 @@ def warnings(caplog: pytest.LogCaptureFixture) -> Lines:
     return lambda: [record.getMessage() for record in caplog.records if record.name == "turbo"]
 
 
-def spin_here(seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        pass
+def always() -> bool:
+    return True
 
 
-def slow_app() -> turbo.App:
+def slow_app(seen: Callable[[], object] = always) -> turbo.App:
+    """Handlers that compute for 0.2 s, and on until `seen` is true: on a busy machine who looks may come late."""
     app = turbo.App()
+
+    def spin_here(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end or (not seen() and time.monotonic() < end + 10):
+            pass
 
     @app.get("/sync/{n}")
     def sync(request: turbo.Request) -> bytes:
@@ -90,7 +94,7 @@ def slow_app() -> turbo.App:
 @pytest.mark.parametrize("path", ["/sync/1", "/async", "/later", "/batch", "/fail"])
 def test_what_blocks_is_logged(serve: Serve, mode: Dict[str, Any], loop_name: str, task_name: str, path: str,
                                warnings: Lines) -> None:
-    client = serve(slow_app(), slow_ms=40, loop=loop_name, task=task_name, **mode)
+    client = serve(slow_app(warnings), slow_ms=40, loop=loop_name, task=task_name, **mode)
     assert client.get(path).status == 200
     wait_until(lambda: len(warnings()) == 2)
     while_it_blocks, after = warnings()
@@ -99,7 +103,7 @@ def test_what_blocks_is_logged(serve: Serve, mode: Dict[str, Any], loop_name: st
     for line in (while_it_blocks, after):
         assert f"GET {path} ({route}) block" in line or f"batch of 1 for GET {route} block" in line
     taken = int(after.split(" for ")[-1].split(" ms")[0])
-    assert 200 <= taken < 5000 and "shard 0" in after
+    assert 200 <= taken and "shard 0" in after
 
 
 @pytest.mark.parametrize("path", ["/waits", "/pool", "/quick"])
