@@ -41,8 +41,6 @@ static void free_pieces(turbo_request *req, turbo__piece *piece) {
 
 void turbo__body_free(turbo_request *req) {
     turbo__body *body = req->incoming;
-    if (body == NULL)
-        return;
     free_pieces(req, body->first);
     free_pieces(req, body->lent);
     turbo__trailers_free(body->trailers);
@@ -240,27 +238,36 @@ static int read_nothing(turbo_request *req, int *is_news) {
     return TURBO_EAGAIN;
 }
 
+/* Lock held. @return what a read returns. */
+static int read_part(turbo_request *req, turbo_str *out, int *is_news) {
+    turbo__body *body = req->incoming;
+    body->waiting = 0;
+    if (body->first == NULL)
+        return read_nothing(req, is_news);
+    body->lent = take_first(body);
+    *out = (turbo_str){body->lent->data, body->lent->len};
+    *is_news = body->full && body->unread <= req->route->body_window / 2;
+    if (*is_news)
+        body->full = 0;
+    return 1;
+}
+
 int turbo_request_body_read(turbo_request *req, turbo_str *out) {
     turbo__body *body = req->incoming;
-    int rc = 1, is_news = 0;
+    int is_news = 0;
     if (body == NULL)
         return read_gathered(req, out);
+    free_pieces(req, body->lent);
+    body->lent = NULL;
     pthread_mutex_lock(&body->lock);
-    turbo__piece *before = body->lent;
-    body->waiting = 0;
-    body->lent = body->first == NULL ? NULL : take_first(body);
-    if (body->lent == NULL) {
-        rc = read_nothing(req, &is_news);
-    } else if (body->full && body->unread <= req->route->body_window / 2) {
-        body->full = 0;
-        is_news = 1;
-    }
-    if (body->lent != NULL)
-        *out = (turbo_str){body->lent->data, body->lent->len};
-    pthread_mutex_unlock(&body->lock);
-    free_pieces(req, before);
+    int rc = read_part(req, out, &is_news);
     if (is_news)
-        send_news(req);
+        turbo_request_retain(req); /* behind a TURBO_EAGAIN somebody else may read on, answer, and let go of it */
+    pthread_mutex_unlock(&body->lock);
+    if (!is_news)
+        return rc;
+    send_news(req);
+    turbo_request_release(req);
     return rc;
 }
 

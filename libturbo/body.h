@@ -50,7 +50,7 @@ typedef struct turbo__body {
 /** Give a request whose head was read a body to come. @return 0; TURBO_ENOMEM. */
 int turbo__body_open(turbo_request *req);
 
-/** With the request's last reference; nothing to do for one without. */
+/** With the request's last reference. */
 void turbo__body_free(turbo_request *req);
 
 /** Bytes have come. The reader may be called, and answer, before the call returns.

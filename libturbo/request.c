@@ -122,7 +122,8 @@ static void destroy(turbo_request *req) {
     if (req->owns_body)
         turbo__free(req->body);
     turbo__trailers_free(req->trailers);
-    turbo__body_free(req);
+    if (req->incoming != NULL)
+        turbo__body_free(req);
     if (req->resp_trailers != NULL)
         turbo__buf_free(req->resp_trailers);
     turbo__free(req->resp_trailers);
