@@ -38,6 +38,7 @@ GET  /block       ?ms=1: sleeps in the handler
 GET  /pool        ?ms=1: sleeps in the handler, on one of four threads of the shard's pool
 GET  /spin        ?us=100: computes in the handler
 GET  /r/{n}       {"ok":true} from sixteen routes, /r/0 to /r/15
+GET  /files/{path...}  a file of the directory that --files names
 GET  /stats       counters as JSON
 GET  /metrics     counters as Prometheus text
 POST /echo        the body back
@@ -195,6 +196,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--loop", choices=("auto", "uvloop", "asyncio"), default="auto", help="event loop")
     parser.add_argument("--mode", choices=("sharded", "single"), default="sharded", help="one loop a shard, or one for all")
     parser.add_argument("--task", choices=("turbo", "stock"), default="turbo", help="task type of coroutines")
+    parser.add_argument("--files", metavar="DIR", help="a directory to serve below /files/")
     for setting in turbo.settings():
         what = "|".join(setting.choices) if setting.choices else f"{setting.min}..{setting.max} {setting.unit}".strip()
         parser.add_argument(
@@ -208,11 +210,14 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = vars(arguments())
+    files = options.pop("files")
     if options["host"].startswith("unix:"):
         options["unix"] = options["host"][len("unix:") :]
     if options["mode"] != "single":  # which has no streamed bodies
         app.post("/upload", body="streamed", body_max_bytes=UPLOAD_MAX)(upload)
     try:
+        if files is not None:
+            app.static("/files", files, index="index.html")
         app.run(**options)
     except (ValueError, OSError) as error:
         raise SystemExit(f"demo.py: {error}") from None

@@ -99,8 +99,8 @@ static int body_of(ShardObject *shard, const turbopy_route *route, PyObject *obj
     if (!PyErr_ExceptionMatches(PyExc_TypeError))
         return -1;
     PyErr_Format(PyExc_TypeError,
-                 "an answer is bytes, bytearray, memoryview, str, dict, list, None, turbo.Response or "
-                 "turbo.StreamingResponse, not %.100s",
+                 "an answer is bytes, bytearray, memoryview, str, dict, list, None, turbo.Response, "
+                 "turbo.StreamingResponse or turbo.FileResponse, not %.100s",
                  Py_TYPE(object)->tp_name);
     return -1;
 }
@@ -202,6 +202,12 @@ static int answer_response(RequestObject *request, const turbopy_route *route, c
     return rc;
 }
 
+static int answer_file(RequestObject *request, const ResponseObject *response) {
+    static const body in_file;
+    turbo_response *resp = turbopy_response_of_file(response, request->req);
+    return resp == NULL ? -1 : send_response(request, resp, &in_file);
+}
+
 static int answer(RequestObject *request, PyObject *result) {
     const turbopy_state *st = request->shard->st;
     const turbopy_route *route = turbo_request_user(request->req);
@@ -212,6 +218,8 @@ static int answer(RequestObject *request, PyObject *result) {
         return answer_plain(request, route, result);
     if (PyObject_TypeCheck(result, (PyTypeObject *)st->stream_type))
         return turbopy_stream_begin(request, (ResponseObject *)result);
+    if (PyObject_TypeCheck(result, (PyTypeObject *)st->file_type))
+        return answer_file(request, (ResponseObject *)result);
     return answer_response(request, route, (ResponseObject *)result);
 }
 

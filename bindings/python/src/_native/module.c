@@ -94,6 +94,7 @@ static int add_types(PyObject *module, turbopy_state *st) {
         add_type(module, &st->fields_type, &turbopy_fields_spec, NULL) < 0 ||
         add_type(module, &st->response_type, &turbopy_response_spec, NULL) < 0 ||
         add_type(module, &st->stream_type, &turbopy_stream_spec, st->response_type) < 0 ||
+        add_type(module, &st->file_type, &turbopy_file_spec, st->response_type) < 0 ||
         add_type(module, &st->task_type, &turbopy_task_spec, NULL) < 0)
         return -1;
     st->setting_type = turbopy_setting_type_new();

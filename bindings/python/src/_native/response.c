@@ -1,9 +1,11 @@
-/* response.c - turbo.Response and its child turbo.StreamingResponse. */
+/* response.c - turbo.Response and its children turbo.StreamingResponse and turbo.FileResponse. */
 #include "response.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 #include <structmember.h>
+#include <turbo/file.h>
 #include <turbo/response.h>
 
 #include <turbo/error.h>
@@ -136,6 +138,55 @@ fail:
     return NULL;
 }
 
+/* -- files -- */
+
+static int errno_of(int code) {
+    switch (code) {
+    case TURBO_ENOENT:
+        return ENOENT;
+    case TURBO_EACCES:
+        return EACCES;
+    case TURBO_EMFILE:
+        return EMFILE;
+    case TURBO_ESYS:
+        return EIO;
+    default:
+        return 0;
+    }
+}
+
+static void raise_for_file(int code, PyObject *path) {
+    errno = errno_of(code);
+    if (errno != 0)
+        PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path);
+    else
+        turbopy_raise(code, NULL);
+}
+
+turbo_response *turbopy_response_of_file(const ResponseObject *self, const turbo_request *req) {
+    PyObject *path;
+    int rc;
+    turbo_response *resp = turbopy_response_head(self, NULL);
+    if (resp == NULL)
+        return NULL;
+    if (self->body == NULL || !PyUnicode_FSConverter(self->body, &path)) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "the response has lost its path");
+        turbo_response_free(resp);
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS /* the disk may take its time */
+    rc = turbo_response_file(resp, req, PyBytes_AS_STRING(path));
+    Py_END_ALLOW_THREADS
+    if (rc < 0) {
+        raise_for_file(rc, self->body == NULL ? path : self->body);
+        turbo_response_free(resp);
+        resp = NULL;
+    }
+    Py_DECREF(path);
+    return resp;
+}
+
 /* -- the type -- */
 
 static int check_status(long status) {
@@ -199,6 +250,18 @@ static int stream_init(ResponseObject *self, PyObject *args, PyObject *kwargs) {
         return -1;
     Py_XSETREF(self->trailers, Py_NewRef(trailers));
     return 0;
+}
+
+static int file_init(ResponseObject *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"path", "status", "headers", "content_type", NULL};
+    PyObject *path, *headers = Py_None, *type = Py_None;
+    long status = STATUS_MIN;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|lOO:FileResponse", names, &path, &status, &headers, &type))
+        return -1;
+    PyObject *text = PyOS_FSPath(path);
+    int rc = text == NULL ? -1 : response_fill(self, text, status, headers, type);
+    Py_XDECREF(text);
+    return rc;
 }
 
 static int response_traverse(ResponseObject *self, visitproc visit, void *arg) {
@@ -313,4 +376,25 @@ PyType_Spec turbopy_stream_spec = {
     .basicsize = sizeof(ResponseObject),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
     .slots = stream_slots,
+};
+
+static PyMemberDef file_members[] = {
+    {"path", T_OBJECT_EX, offsetof(ResponseObject, body), 0, "The file, str or bytes."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot file_slots[] = {
+    {Py_tp_doc, "FileResponse(path, status=200, headers=None, content_type=None)\n--\n\nSee turbo.FileResponse."},
+    {Py_tp_init, file_init},
+    {Py_tp_traverse, response_traverse},
+    {Py_tp_clear, response_clear},
+    {Py_tp_members, file_members},
+    {0, NULL},
+};
+
+PyType_Spec turbopy_file_spec = {
+    .name = "turbo._native.FileResponse",
+    .basicsize = sizeof(ResponseObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = file_slots,
 };

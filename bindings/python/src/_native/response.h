@@ -1,4 +1,4 @@
-/* response.h - turbo.Response and turbo.StreamingResponse: an answer with a status and header fields. */
+/* response.h - turbo.Response, turbo.StreamingResponse and turbo.FileResponse: an answer with a status and header fields. */
 #ifndef TURBOPY_RESPONSE_H
 #define TURBOPY_RESPONSE_H
 
@@ -9,7 +9,7 @@
 /* Handlers may change the attributes until they return it. */
 typedef struct ResponseObject {
     PyObject_HEAD
-    PyObject *body;         /* StreamingResponse: what gives the parts */
+    PyObject *body;         /* StreamingResponse: what gives the parts; FileResponse: the path, str or bytes */
     PyObject *headers;      /* list of (name, value)                   */
     PyObject *content_type; /* str or None                             */
     PyObject *trailers;     /* StreamingResponse: as given; may be NULL */
@@ -19,6 +19,7 @@ typedef struct ResponseObject {
 
 extern PyType_Spec turbopy_response_spec;
 extern PyType_Spec turbopy_stream_spec; /* its base is Response */
+extern PyType_Spec turbopy_file_spec;   /* its base is Response */
 
 /**
  * The C side of a response: status, Content-Type and fields, without a body.
@@ -30,6 +31,13 @@ turbo_response *turbopy_response_head(const ResponseObject *self, const char *de
 
 /** Add a trailer field to a streamed answer. @return 0; < 0 with an exception. */
 int turbopy_response_trailer(turbo_request *req, PyObject *name, PyObject *value);
+
+/**
+ * The C side of a FileResponse, with its body: what the request asks for of the file. The GIL is released meanwhile.
+ *
+ * @return NULL with OSError when the file cannot be opened, or as turbopy_response_head().
+ */
+turbo_response *turbopy_response_of_file(const ResponseObject *self, const turbo_request *req);
 
 /** The content type as text: content_type, else default_type; NULL with an exception when it is no text. */
 const char *turbopy_response_type(const ResponseObject *self, const char *default_type);

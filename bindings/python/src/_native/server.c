@@ -5,6 +5,7 @@
 #include <string.h>
 #include <structmember.h>
 #include <turbo/error.h>
+#include <turbo/file.h>
 #include <turbo/log.h>
 #include <turbo/server.h>
 #include <turbo/stats.h>
@@ -234,16 +235,26 @@ static int register_route(ServerObject *self, const char *method, const char *pa
                : turbo_server_route(self->server, method, pattern, options, turbopy_executor_fail, route);
 }
 
-static PyObject *route_with(ServerObject *self, const char *method, const char *pattern, PyObject *values) {
+/* @return NULL with an exception. */
+static turbo_route_options *route_options(PyObject *values) {
     turbo_route_options *options;
     int rc = turbo_route_options_new(&options);
-    if (rc < 0)
-        return turbopy_raise(rc, NULL);
+    if (rc < 0) {
+        turbopy_raise(rc, NULL);
+        return NULL;
+    }
     if (turbopy_settings_apply_route(options, values) < 0) {
         turbo_route_options_free(options);
         return NULL;
     }
-    rc = register_route(self, method, pattern, options);
+    return options;
+}
+
+static PyObject *route_with(ServerObject *self, const char *method, const char *pattern, PyObject *values) {
+    turbo_route_options *options = route_options(values);
+    if (options == NULL)
+        return NULL;
+    int rc = register_route(self, method, pattern, options);
     turbo_route_options_free(options);
     return result_of(self, rc);
 }
@@ -280,6 +291,23 @@ static PyObject *server_route_stats(ServerObject *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "zz:route_stats", &json_path, &metrics_path))
         return NULL;
     return result_of(self, turbo_server_route_stats(self->server, json_path, metrics_path));
+}
+
+/* Files are opened on I/O threads, which never hold the GIL: the shard's executor runs Python's handlers only. */
+static PyObject *server_route_static(ServerObject *self, PyObject *args) {
+    const char *pattern;
+    PyObject *root, *values;
+    if (!PyArg_ParseTuple(args, "sO&O!:route_static", &pattern, PyUnicode_FSConverter, &root, &PyDict_Type, &values))
+        return NULL;
+    turbo_route_options *options = route_options(values);
+    int rc = 0;
+    if (options != NULL && (rc = turbo_route_options_set(options, "executor", "inline")) == 0)
+        rc = turbo_server_route_static(self->server, pattern, PyBytes_AS_STRING(root), options);
+    Py_DECREF(root);
+    if (options == NULL)
+        return NULL;
+    turbo_route_options_free(options);
+    return result_of(self, rc);
 }
 
 /* -- start and stop -- */
@@ -359,6 +387,8 @@ static PyMethodDef server_methods[] = {
      "route($self, method, pattern, handler, is_async, is_batch, is_pooled, content_type, options, /)\n--\n\nRegister a handler."},
     {"route_stats", (PyCFunction)server_route_stats, METH_VARARGS,
      "route_stats($self, json_path, metrics_path, /)\n--\n\nServe the counters."},
+    {"route_static", (PyCFunction)server_route_static, METH_VARARGS,
+     "route_static($self, pattern, root, options, /)\n--\n\nServe the files below a directory."},
     {"start", (PyCFunction)server_start, METH_NOARGS, "start($self, /)\n--\n\nStart the threads and accept."},
     {"stop", (PyCFunction)server_stop, METH_NOARGS, "stop($self, /)\n--\n\nBegin to stop. Any thread; does not wait."},
     {"abort", (PyCFunction)server_abort, METH_NOARGS, "abort($self, /)\n--\n\nEnd a drain now. Any thread; does not wait."},

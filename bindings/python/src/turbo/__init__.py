@@ -17,6 +17,7 @@ from .app import App
 from .bodies import BodyStream, read_body
 from .errors import BodyError, ClientDisconnect, HTTPError, bad_json, log_failure
 from .events import Event, EventStream
+from .files import FileResponse
 from .streaming import ResponseWriter, await_any, pump, respond
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Event",
     "EventStream",
     "Fields",
+    "FileResponse",
     "HTTPError",
     "Request",
     "Response",

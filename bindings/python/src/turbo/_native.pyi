@@ -1,6 +1,7 @@
 """The C side. What is public is in turbo/__init__.py; the rest is between the two sides."""
 
 import asyncio
+import os
 from typing import (
     Any,
     AsyncIterator,
@@ -146,6 +147,18 @@ class StreamingResponse(Response):
         trailers: Optional[Trailers] = None,
     ) -> None: ...
 
+class FileResponse(Response):
+    """An answer that is a file."""
+
+    path: Union[str, bytes]
+    def __init__(
+        self,
+        path: Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"],
+        status: int = 200,
+        headers: Optional[Headers] = None,
+        content_type: Optional[str] = None,
+    ) -> None: ...
+
 @final
 class Shard:
     """A shard: a queue of requests with an event loop and a thread of its own."""
@@ -211,6 +224,7 @@ class Server:
         /,
     ) -> None: ...
     def route_stats(self, json_path: Optional[str], metrics_path: Optional[str], /) -> None: ...
+    def route_static(self, pattern: str, root: Union[str, bytes], options: Dict[str, Any], /) -> None: ...
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def abort(self) -> None: ...

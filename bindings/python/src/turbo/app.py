@@ -9,6 +9,7 @@ from ._native import Server, Shard
 from .config import Config, LoopChoice
 from .errors import check_exception_class, keep_context, logger
 from .executor import Executor
+from .files import PathText, StaticRoute, make_static_route
 from .lifecycle import Lifecycle, check_hook
 from .middleware import Middleware, check_middleware
 from .routes import Handler, Route, make_route
@@ -38,7 +39,8 @@ class App:
     """Routes and their server.
 
     A handler takes a turbo.Request and returns an answer: bytes, bytearray, memoryview (application/octet-stream), str
-    (text/plain), dict or list (JSON), None (204), turbo.Response or turbo.StreamingResponse; or raises turbo.HTTPError.
+    (text/plain), dict or list (JSON), None (204), turbo.Response, turbo.StreamingResponse or turbo.FileResponse; or raises
+    turbo.HTTPError.
     Any other exception is logged and answered 500. It may be a coroutine function: then it runs as a task of its
     shard's asyncio loop.
 
@@ -63,7 +65,7 @@ class App:
     """
 
     def __init__(self) -> None:
-        self._routes: List[Route] = []
+        self._routes: List[Union[Route, StaticRoute]] = []
         self._middleware: List[Middleware] = []
         self._exception_handlers: Dict[type, Handler] = {}
         self._lifecycle = Lifecycle()
@@ -116,6 +118,23 @@ class App:
     def route_stats(self, json: Optional[str] = "/stats", metrics: Optional[str] = "/metrics") -> None:
         """Serve the counters: JSON at one path, Prometheus text at the other; None for neither."""
         self._stats_paths = (json, metrics)
+
+    def static(
+        self,
+        path: str,
+        directory: PathText,
+        *,
+        index: Optional[str] = None,
+        dot_files: bool = False,
+        cache_control: Optional[str] = None,
+    ) -> None:
+        """Serve the files below a directory, for GET and HEAD, as turbo.FileResponse does, and never one outside it.
+
+        index is the name of the file that a directory is answered with; without it that is 404, and nothing is ever
+        listed. Names that begin with "." are not served unless dot_files says so. cache_control is sent with every file.
+        None of it runs Python: files are opened and sent on the I/O threads, and no middleware is around them.
+        """
+        self._routes.append(make_static_route(path, directory, index, dot_files, cache_control))
 
     # -- around handlers --
 
