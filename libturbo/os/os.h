@@ -56,7 +56,7 @@ void turbo__os_pollset_remove(int set, int fd);
 int turbo__os_pollset_take(int set, turbo__ready *out, int max);
 
 /** Send bytes of a file to a non-blocking socket, without a copy in this process; raises no SIGPIPE. A file that is not
- *  in the system's cache blocks.
+ *  in the system's cache blocks. What is sent are the cache's pages: a change of the file may still show in them.
  *  @return bytes sent, fewer than len when the socket is full; 0 when the file has none there; TURBO_EAGAIN when the
  *          socket takes nothing now; TURBO_ENOMEM when the kernel has no memory for it; TURBO_ECLOSED when the peer has gone; TURBO_ESYS when the file cannot be read. */
 ssize_t turbo__os_sendfile(int sock, int fd, uint64_t offset, size_t len);

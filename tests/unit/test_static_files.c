@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "../support/await.h"
@@ -237,6 +238,21 @@ Test(static_files, redirects_keep_the_query_and_methods_are_limited) {
     cr_expect(client_has(&c, "Allow: GET, HEAD, OPTIONS"));
     cr_expect_eq(client_ask(&c, "GET /bare/a.txt HTTP/1.1\r\nHost: a\r\nIf-None-Match: *\r\n\r\n"), 304);
     cr_expect(client_has(&c, "Cache-Control: max-age=60"), "RFC 9110 15.4.5");
+    tear_down();
+}
+
+Test(static_files, without_descriptors_it_is_503_and_passes) {
+    struct rlimit limit;
+    set_up();
+    cr_expect_eq(get("/s/a.txt"), 200);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    rlim_t usual = limit.rlim_cur;
+    limit.rlim_cur = 3;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    cr_expect_eq(get("/s/a.txt"), 503);
+    limit.rlim_cur = usual;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    cr_expect_eq(get("/s/a.txt"), 200);
     tear_down();
 }
 
