@@ -16,7 +16,9 @@ import harness  # noqa: E402
 
 PEERS = ROOT / "build/peers"
 TIMEOUTS = ["--head-timeout-ms", "3000", "--body-stall-timeout-ms", "3000", "--idle-timeout-ms", "5000"]
-TURBO = frozenset({"body-limit", "turbo-limits", "timeouts", "trailers"})
+TURBO = frozenset({"body-limit", "turbo-limits", "timeouts", "trailers", "files"})
+FILES = {"ten": b"0123456789", "data": bytes(i * 7 % 251 for i in range(100000))}  # below /files/, for cases/files.py
+FILES_CHANGED = 784111777  # Sun, 06 Nov 1994 08:49:37 GMT
 
 
 class Running:
@@ -40,9 +42,23 @@ def start_plain(kind: str, *flags: str) -> harness.Server:
     return harness.demo(kind[2:] if kind.startswith("c-") else kind, *flags)
 
 
+def write_files(folder: str) -> None:
+    for name, content in FILES.items():
+        path = Path(folder, name)
+        path.write_bytes(content)
+        os.utime(path, (FILES_CHANGED, FILES_CHANGED))
+
+
 def start_demo(kind: str) -> Running:
-    server = start_plain(kind, *TIMEOUTS)
-    return Running(kind, server.address, TURBO, server.stop)
+    folder = tempfile.TemporaryDirectory(prefix="http1-files-")
+    write_files(folder.name)
+    server = start_plain(kind, *TIMEOUTS, "--files", folder.name)
+
+    def stop() -> None:
+        server.stop()
+        folder.cleanup()
+
+    return Running(kind, server.address, TURBO, stop)
 
 
 # -- others --
