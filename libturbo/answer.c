@@ -50,10 +50,12 @@ static int leave(turbo__gate *gate, int here) {
 }
 
 /* The request is no longer in flight on its shard. */
-static void leave_shard(turbo_request *req) {
+static inline void leave_shard(turbo_request *req) {
     turbo_shard *shard = req->shard;
     if (!req->counted)
         return;
+    if (atomic_load_explicit(&req->deadline_ns, memory_order_relaxed) != 0)
+        turbo__overdue_end(req);
     int here = turbo__shard_is_here(shard);
     turbo__lane *lane = turbo__lane_of(&shard->lanes, req);
     req->counted = 0;
@@ -77,21 +79,43 @@ static void complete_detached(turbo_request *req) {
         turbo_request_release(req); /* the answer path's, taken by turbo_shard_submit() */
 }
 
-/* The answer is complete: the caller has made the step to ENDED. */
-static void finish(turbo_request *req) {
-    leave_shard(req);
+static inline void hand_over(turbo_request *req) {
     if (req->done != NULL)
         complete_detached(req);
     else
         send_home(req);
 }
 
+/* The answer is complete: the caller has made the step to ENDED. */
+static void finish(turbo_request *req) {
+    leave_shard(req);
+    hand_over(req);
+}
+
+/* There is an answer already. If it is ours, in the place of an overdue handler's, that one is done now, and what it answers
+ * is thrown away like what a client that has gone would get. @return 0; TURBO_ESTATE. */
+static int come_late(turbo_request *req) {
+    int rc = turbo__request_claim(req, TURBO__OVERDUE, TURBO__ENDED);
+    if (rc == 0)
+        leave_shard(req);
+    return rc;
+}
+
 /* -- whole answers -- */
 
-int turbo_request_respond(turbo_request *req, turbo_response *resp) {
-    int rc = turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED);
+static int respond_late(turbo_request *req, turbo_response *resp) {
+    int rc = come_late(req);
     if (rc < 0)
         return rc;
+    if (resp->body_kind == TURBO__BODY_LENT)
+        turbo__shard_event(req->shard, req, TURBO_EVENT_RELEASE);
+    turbo_response_free(resp);
+    return 0;
+}
+
+int turbo_request_respond(turbo_request *req, turbo_response *resp) {
+    if (turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED) < 0)
+        return respond_late(req, resp);
     req->resp = resp;
     finish(req);
     return 0;
@@ -102,8 +126,8 @@ int turbo_request_reply(turbo_request *req, int32_t status, const char *content_
     int rc;
     if (status < 200 || status > 599 || !turbo__is_field_value(type.data, type.len))
         return TURBO_EINVAL;
-    if ((rc = turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED)) < 0)
-        return rc;
+    if (turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED) < 0)
+        return come_late(req);
     if ((rc = turbo__request_fill(req, status, type, data, len)) < 0) {
         atomic_store(&req->state, TURBO__OPEN); /* nobody else can have seen the claim succeed */
         return rc;
@@ -143,9 +167,8 @@ static void fill_status(turbo_request *req, int32_t status, const char *reason) 
 }
 
 int turbo__answer_status(turbo_request *req, int32_t status, const char *reason) {
-    int rc = turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED);
-    if (rc < 0)
-        return rc;
+    if (turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED) < 0)
+        return come_late(req);
     if (status == 503)
         add_retry_after(req);
     fill_status(req, status, reason);
@@ -164,6 +187,18 @@ int turbo__answer_shed(turbo_request *req) {
     return 0;
 }
 
+int turbo__answer_overdue(turbo_request *req) {
+    int rc = turbo__request_claim(req, TURBO__OPEN, TURBO__OVERDUE);
+    if (rc < 0)
+        return rc;
+    atomic_store_explicit(&req->timed_out, 1, memory_order_relaxed);
+    fill_status(req, 504, "the handler took too long");
+    hand_over(req);
+    return 0;
+}
+
+void turbo__answer_forgotten(turbo_request *req) { leave_shard(req); }
+
 int turbo_request_fail(turbo_request *req) {
     if (turbo__answer_status(req, turbo__body_failure(req), NULL) == 0)
         return 0;
@@ -179,8 +214,12 @@ int turbo_request_respond_begin(turbo_request *req, turbo_response *resp) {
     if (resp->body_kind == TURBO__BODY_FILE)
         return TURBO_EINVAL;
     int rc = turbo__request_claim(req, TURBO__OPEN, TURBO__BEGUN);
-    if (rc < 0)
+    if (rc < 0) {
+        (void)come_late(req);
         return rc;
+    }
+    if (atomic_load_explicit(&req->deadline_ns, memory_order_relaxed) != 0)
+        turbo__overdue_end(req);
     req->resp = resp;
     req->streamed = 1;
     req->written = resp->body_len;
@@ -254,7 +293,7 @@ int turbo_request_respond_write(turbo_request *req, const void *data, size_t len
         return TURBO_ESTATE;
     if (req->resp_has_length && len > req->resp_length - req->written)
         return TURBO_ETOOBIG;
-    if (turbo_request_cancelled(req))
+    if (turbo__request_is_gone(req))
         return TURBO_ECLOSED;
     if (len == 0)
         return 0;
@@ -294,7 +333,7 @@ int turbo_request_respond_end(turbo_request *req) {
 }
 
 int turbo_request_on_writable(turbo_request *req, turbo_request_fn fn, void *user) {
-    if (atomic_load_explicit(&req->state, memory_order_relaxed) == TURBO__ENDED)
+    if (atomic_load_explicit(&req->state, memory_order_relaxed) >= TURBO__ENDED)
         return TURBO_ESTATE;
     req->writable_fn = fn;
     req->writable_user = user;

@@ -16,4 +16,11 @@ int turbo__answer_status(turbo_request *req, int32_t status, const char *reason)
  */
 int turbo__answer_shed(turbo_request *req);
 
+/** Answer in the place of a handler that takes too long. It goes on being in flight until it answers too, or lets go of the
+ *  request. @return 0; TURBO_ESTATE when there is an answer already. Thread: the shard. */
+int turbo__answer_overdue(turbo_request *req);
+
+/** The last reference to such a request goes, and its handler has not answered. Thread: any. */
+void turbo__answer_forgotten(turbo_request *req);
+
 #endif

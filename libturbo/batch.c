@@ -40,10 +40,13 @@ static size_t leave_out_late(turbo_request **reqs, size_t count) {
 static void call(turbo__batcher *batcher, turbo_shard *shard, turbo__gathering *gathering) {
     const turbo__route *route = gathering->route;
     size_t count = gathering->count;
+    uint64_t now_ns = 0;
     batcher->waiting -= count;
     gathering->count = 0;
     if (route->queue_timeout_ns != 0 && (count = leave_out_late(gathering->reqs, count)) == 0)
         return;
+    for (size_t i = 0; route->handler_timeout_ns != 0 && i < count; i++)
+        turbo__overdue_begin(gathering->reqs[i], &now_ns);
     route->batch_fn(shard, gathering->reqs, count, route->user);
     for (size_t i = 0; i < count; i++)
         turbo_request_release(gathering->reqs[i]);

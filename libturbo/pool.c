@@ -97,10 +97,10 @@ static turbo_request *wait_for_one(turbo__pool *pool, const turbo_request *done)
     return req;
 }
 
-/* @return 1 when it is to run; else it has its answer. */
+/* @return 1 when it is to run, from now on; else it has its answer. */
 static int is_to_run(turbo__pool *pool, turbo_request *req) {
     uint64_t now_ns = 0;
-    if (turbo_request_cancelled(req)) {
+    if (turbo__request_is_gone(req)) {
         atomic_fetch_add_explicit(&pool->dropped, 1, memory_order_relaxed);
         (void)turbo__answer_status(req, 503, NULL); /* which nobody will read, but ends it */
         return 0;
@@ -109,6 +109,8 @@ static int is_to_run(turbo__pool *pool, turbo_request *req) {
         turbo__queue_expire(req);
         return 0;
     }
+    if (req->route->handler_timeout_ns != 0)
+        turbo__overdue_begin(req, &now_ns);
     return 1;
 }
 

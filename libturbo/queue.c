@@ -167,7 +167,7 @@ void turbo__queue_expire(turbo_request *req) {
 
 /* A request, taken from the queue, that does not run: its client has gone, or it has waited too long. */
 static void end_unrun(turbo_shard *shard, turbo_request *req) {
-    if (turbo_request_cancelled(req)) {
+    if (turbo__request_is_gone(req)) {
         give_up(shard, req, &shard->dropped);
         return;
     }
@@ -198,6 +198,11 @@ static turbo_request *next_request(turbo_shard *shard) {
     return NULL;
 }
 
+/* Those of pools and batches wait for their handler once more: pool.c and batch.c see it begin. */
+static int begins_here(const turbo__route *route) {
+    return route->executor != TURBO__EXECUTOR_POOL && route->batch_fn == NULL;
+}
+
 /* Move requests from the queue into shard->reqs; those of gone clients, and late ones, aside. @return how many. */
 size_t turbo__queue_gather(turbo_shard *shard) {
     size_t room = turbo__gate_room(&shard->gate), max = shard->server->settings.batch_max, n = 0;
@@ -208,7 +213,7 @@ size_t turbo__queue_gather(turbo_shard *shard) {
     while (n < max && (req = next_request(shard)) != NULL) {
         taken++;
         atomic_exchange(&req->events, 0); /* from here on events come by mail */
-        if (turbo_request_cancelled(req) || turbo__queue_is_late(req, &now_ns)) {
+        if (turbo__request_is_gone(req) || turbo__queue_is_late(req, &now_ns)) {
             end_unrun(shard, req);
             continue;
         }
@@ -216,6 +221,8 @@ size_t turbo__queue_gather(turbo_shard *shard) {
         if (lane != NULL)
             turbo__gate_enter(&lane->gate, 1);
         req->counted = 1;
+        if (req->route->handler_timeout_ns != 0 && begins_here(req->route))
+            turbo__overdue_begin(req, &now_ns);
         shard->reqs[n++] = req;
     }
     if (taken > 0)

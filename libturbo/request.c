@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "answer.h"
 #include "body.h"
+#include "clock.h"
 #include "io.h"
 #include "mem.h"
 #include "methods.h"
@@ -113,6 +115,8 @@ void turbo__trailers_free(turbo__trailers *trailers) {
 static void destroy(turbo_request *req) {
     struct turbo__io *io = req->io;
     turbo_server *server = req->server;
+    if (req->counted)
+        turbo__answer_forgotten(req);
     turbo_response_free(req->resp); /* a lent body is not ours: nobody is left to be told */
     turbo__buf_free(&req->own.fields); /* of a refusal that was never sent: resp was not set */
     free_parts(req->parts);
@@ -486,7 +490,19 @@ int turbo_request_peer(const turbo_request *req, char *out, size_t size) {
 }
 
 int turbo_request_cancelled(const turbo_request *req) {
-    return atomic_load_explicit(&req->cancelled, memory_order_relaxed) != 0;
+    return turbo__request_is_gone(req) || atomic_load_explicit(&req->timed_out, memory_order_relaxed) != 0;
+}
+
+int turbo_request_timed_out(const turbo_request *req) {
+    return atomic_load_explicit(&req->timed_out, memory_order_relaxed) != 0;
+}
+
+int64_t turbo_request_deadline_ms(const turbo_request *req) {
+    uint64_t at = atomic_load_explicit(&req->deadline_ns, memory_order_relaxed), now;
+    if (at == 0)
+        return -1;
+    now = turbo__clock_ns();
+    return at <= now ? 0 : (int64_t)((at - now + 999999) / 1000000);
 }
 
 void turbo_request_data_set(turbo_request *req, void *data) { req->data = data; }
@@ -494,7 +510,7 @@ void turbo_request_data_set(turbo_request *req, void *data) { req->data = data; 
 void *turbo_request_data(const turbo_request *req) { return req->data; }
 
 int turbo_request_on_gone(turbo_request *req, turbo_request_fn fn, void *user) {
-    if (req->shard == NULL || atomic_load_explicit(&req->state, memory_order_relaxed) == TURBO__ENDED)
+    if (req->shard == NULL || atomic_load_explicit(&req->state, memory_order_relaxed) >= TURBO__ENDED)
         return TURBO_ESTATE;
     req->gone_fn = fn;
     req->gone_user = user;

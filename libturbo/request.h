@@ -10,6 +10,7 @@
 #include "buf.h"
 #include "fields.h"
 #include "http1_parse.h"
+#include "list.h"
 #include "mailbox.h"
 #include "response.h"
 #include "route.h"
@@ -20,8 +21,9 @@ struct turbo__io;
 struct turbo__exchange;
 
 /* State of the answer. OPEN -> BEGUN -> ENDED; a whole answer goes straight to ENDED. Whoever makes the step (one
- * compare-and-swap a request) owns the answer. */
-enum { TURBO__OPEN = 0, TURBO__BEGUN, TURBO__ENDED };
+ * compare-and-swap a request) owns the answer. OPEN -> OVERDUE -> ENDED: the library has answered in the place of a handler
+ * that took too long, and then the handler is done. */
+enum { TURBO__OPEN = 0, TURBO__BEGUN, TURBO__ENDED, TURBO__OVERDUE };
 
 /* How a request ended without an answer; turbo_request.end. */
 enum { TURBO__END_ANSWERED = 0, TURBO__END_SHED, TURBO__END_DROPPED, TURBO__END_ABANDONED };
@@ -59,6 +61,7 @@ struct turbo_request {
     atomic_uint state;     /* TURBO__OPEN ...                                     */
     atomic_uint events;    /* TURBO_EVENT_* that the shard has not taken          */
     atomic_uint cancelled; /* the client has gone                                 */
+    atomic_uint timed_out; /* its deadline has passed, and it was answered by us   */
     atomic_uint homing;    /* streamed answers: to_home is in use                 */
     atomic_uint ended;     /* streamed answers: somebody has taken the end        */
 
@@ -96,6 +99,7 @@ struct turbo_request {
     uint8_t failed;            /* and its handler failed before its end       */
     uint8_t resp_has_length;   /* and was promised to be resp_length long     */
     uint8_t body_taken;        /* turbo_request_body_read() has given the gathered one */
+    uint8_t in_line;
     uint8_t answered_in_batch; /* the shard's thread: latency is counted at the batch's end */
     uint32_t param_count;
     uint32_t field_count;
@@ -110,6 +114,8 @@ struct turbo_request {
     uint64_t body_length; /* Content-Length                            */
     uint64_t body_charged; /* counted in the server's body memory      */
     uint64_t queued_ns;   /* when it was given to its shard            */
+    _Atomic uint64_t deadline_ns; /* for its handler; 0: none          */
+    turbo__list overdue_link;     /* in a line of its shard while in_line is set, both under that one's lock (overdue.h) */
     turbo__trailers *trailers; /* NULL: none                           */
     struct turbo__body *incoming; /* read while it arrives (body.h); NULL: gathered, or none */
 
@@ -156,6 +162,11 @@ void turbo__trailers_free(turbo__trailers *trailers);
 
 /** Become the one who answers. @return 0; TURBO_ESTATE. */
 int turbo__request_claim(turbo_request *req, unsigned from, unsigned to);
+
+/** Whether the client has gone. (turbo_request_cancelled() is also about the handler's time.) */
+static inline int turbo__request_is_gone(const turbo_request *req) {
+    return atomic_load_explicit(&req->cancelled, memory_order_relaxed) != 0;
+}
 
 /** Take the end of a streamed answer, and with it the answer path's reference. The I/O loop does, unless it has closed
  *  its mailbox: then the thread that made the end may come first. @return 1; 0 when it was taken before. */

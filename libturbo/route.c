@@ -23,6 +23,7 @@ enum {
     BATCH_WAIT_US,
     INFLIGHT_MAX,
     QUEUE_TIMEOUT_MS,
+    HANDLER_TIMEOUT_MS,
     SHED_STATUS,
     RETRY_AFTER_S,
     DOT_FILES,
@@ -30,8 +31,9 @@ enum {
 };
 
 static const char *const names[OPTION_COUNT] = {
-    "executor",  "threads",       "placement",    "spill_percent",    "body",        "body_max_bytes", "body_window_bytes",
-    "batch_max", "batch_wait_us", "inflight_max", "queue_timeout_ms", "shed_status", "retry_after_s",  "dot_files"};
+    "executor",     "threads",          "placement",          "spill_percent", "body",          "body_max_bytes",
+    "body_window_bytes", "batch_max",   "batch_wait_us",      "inflight_max",  "queue_timeout_ms", "handler_timeout_ms",
+    "shed_status",  "retry_after_s",    "dot_files"};
 
 static const turbo__setting executor_row = {
     "executor", TURBO_SETTING_ENUM, "", "shard|inline|pool", TURBO__EXECUTOR_SHARD, TURBO__EXECUTOR_POOL,
@@ -180,6 +182,7 @@ int turbo__route_new(turbo__route **out, const char *method, const char *pattern
     route->spill_percent = value_of(options, SPILL_PERCENT, settings->spill_percent);
     route->inflight_max = value_of(options, INFLIGHT_MAX, 0);
     route->queue_timeout_ns = value_of(options, QUEUE_TIMEOUT_MS, settings->queue_timeout_ms) * 1000000;
+    route->handler_timeout_ns = value_of(options, HANDLER_TIMEOUT_MS, settings->handler_timeout_ms) * 1000000;
     route->shed_status = turbo__shed_status(value_of(options, SHED_STATUS, settings->shed_status));
     route->retry_after_s = (uint32_t)value_of(options, RETRY_AFTER_S, settings->retry_after_s);
     route->executor = (uint32_t)value_of(options, EXECUTOR, TURBO__EXECUTOR_SHARD);

@@ -26,6 +26,7 @@ typedef struct turbo__route {
     uint64_t spill_percent;
     uint64_t inflight_max;         /* on a shard; 0: only the shard's own limit              */
     uint64_t queue_timeout_ns;     /* 0: a request waits for its handler however long it takes */
+    uint64_t handler_timeout_ns;   /* from a handler's begin to its answer; 0: none           */
     uint32_t shed_status;          /* 503 or 429                                            */
     uint32_t retry_after_s;        /* of such an answer; 0: none                            */
     uint32_t executor;             /* TURBO__EXECUTOR_*                                     */

@@ -19,6 +19,8 @@
     X(queue_max, UINT, "requests", "", 1, 16777216, 20000, "Requests that may wait for a shard; above it shed_status") \
     X(queue_timeout_ms, UINT, "ms", "", 0, 86400000, 0,                                                                \
       "A request that has waited longer for its handler is answered shed_status without it; 0: never")                 \
+    X(handler_timeout_ms, UINT, "ms", "", 0, 86400000, 0,                                                              \
+      "A handler must answer, or begin to, within this time, else it is told and the client gets 504; 0: never")       \
     X(shed_status, ENUM, "", "503|429", 0, 1, 0,                                                                       \
       "What is answered when the queue or the body memory is full, and behind queue_timeout_ms")                       \
     X(retry_after_s, UINT, "s", "", 0, 86400, 1, "Retry-After of those answers; 0: they have none")                    \

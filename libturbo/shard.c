@@ -67,7 +67,7 @@ static void default_events(turbo_request *req, uint32_t events) {
         req->writable_fn(req, req->writable_user);
     if ((events & (TURBO_EVENT_BODY | TURBO_EVENT_BODY_END)) != 0)
         turbo__body_call(req);
-    if ((events & TURBO_EVENT_GONE) != 0 && req->gone_fn != NULL &&
+    if ((events & (TURBO_EVENT_GONE | TURBO_EVENT_DEADLINE)) != 0 && req->gone_fn != NULL &&
         atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__ENDED) {
         turbo_request_fn fn = req->gone_fn;
         req->gone_fn = NULL;
@@ -247,6 +247,7 @@ static uint64_t earlier(uint64_t a, uint64_t b) { return a == 0 || (b != 0 && b 
 static uint64_t next_ns(const turbo_shard *shard) {
     turbo__heap_entry *first = turbo__heap_first(&shard->timers);
     uint64_t at = earlier(first == NULL ? 0 : first->at_ns, turbo__batcher_next_ns(&shard->batcher));
+    at = earlier(at, atomic_load_explicit(&shard->overdue.next_ns, memory_order_relaxed));
     return earlier(at, shard->sweep_ns);
 }
 
@@ -296,6 +297,7 @@ static void end_mail(turbo_shard *shard) {
 
 static void wind_down(turbo_shard *shard) {
     turbo__batcher_run(&shard->batcher, shard, 0, 1);
+    turbo__overdue_close(&shard->overdue);
     end_mail(shard);
     turbo__queue_end(shard);
     end_timers(shard);
@@ -326,6 +328,9 @@ int turbo__shard_turn(void *self) {
     }
     if (shard->server->queue_timeout_least_ns != 0)
         turbo__queue_sweep(shard);
+    /* Behind the mail: an answer that is in it, or was made by this batch, came in time. */
+    if (atomic_load_explicit(&shard->overdue.next_ns, memory_order_relaxed) != 0)
+        turbo__overdue_check(shard);
     turbo_shard_flush(shard);
     if (atomic_load_explicit(&shard->state, memory_order_acquire) == TURBO__SHARD_STOPPING) {
         wind_down(shard);
@@ -421,6 +426,7 @@ int turbo__shard_open(turbo_shard *shard, turbo_server *server) {
     if (shard->reqs == NULL || shard->outboxes == NULL)
         return TURBO_ENOMEM;
     if ((rc = turbo__pool_open(&shard->pool, server->routes, server->route_count)) < 0 ||
+        (rc = turbo__overdue_open(&shard->overdue, server->routes, server->route_count)) < 0 ||
         (rc = turbo__lanes_open(&shard->lanes, server->routes, server->route_count)) < 0 ||
         (rc = turbo__mailbox_open(&shard->box)) < 0)
         return rc;
@@ -461,6 +467,7 @@ void turbo__shard_free(turbo_shard *shard) {
     turbo__batcher_free(&shard->batcher);
     turbo__pool_free(&shard->pool);
     turbo__lanes_free(&shard->lanes);
+    turbo__overdue_free(&shard->overdue);
     turbo__free(shard->pool_threads);
     turbo__heap_free(&shard->timers);
     turbo__free(shard->reqs);

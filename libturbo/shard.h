@@ -11,6 +11,7 @@
 #include "lane.h"
 #include "loop.h"
 #include "mailbox.h"
+#include "overdue.h"
 #include "pool.h"
 #include "request.h"
 #include "timer.h"
@@ -62,6 +63,7 @@ struct turbo_shard {
     turbo__pool pool;
     pthread_t *pool_threads; /* ours, running; NULL: there are none, or they are the host's */
     uint32_t pool_started;
+    turbo__overdue overdue;
     turbo__heap timers;
     uint64_t sweep_ns; /* when turbo__queue_sweep() looks again; 0: nothing waits           */
     _Atomic uint64_t batch_since_ns; /* when the running batch began; 0: none runs  */
@@ -69,7 +71,7 @@ struct turbo_shard {
     turbo__mail_chain *outboxes;     /* answers, one chain an I/O loop              */
 
     /* Counters; those with one writer are written by the shard's thread. */
-    _Atomic uint64_t requests, batches, batch_sizes[TURBO_STATS_BATCH_BUCKETS], dropped, abandoned;
+    _Atomic uint64_t requests, batches, batch_sizes[TURBO_STATS_BATCH_BUCKETS], dropped, abandoned, timed_out;
     _Atomic uint64_t taken, answered, shed_taken; /* requests without a connection; any thread */
     _Atomic uint64_t unanswered;      /* of these; with TURBO__SHARD_COUNTED: counted as abandoned */
     _Atomic uint64_t queued_most, shed; /* I/O loops and submitters                  */

@@ -38,6 +38,7 @@ static void add_shard(turbo_stats *s, const turbo_shard *shard) {
     s->shed += get(&shard->shed_taken);
     s->abandoned += get(&shard->abandoned);
     s->timeouts_queue += get(&shard->expired);
+    s->timeouts_handler += get(&shard->timed_out);
 }
 
 int turbo_server_stats(turbo_server *server, turbo_stats *out) {
@@ -79,6 +80,7 @@ int turbo_shard_stats_get(const turbo_shard *shard, turbo_shard_stats *out) {
     s.pool_requests = get(&shard->pool.requests);
     s.pool_dropped = get(&shard->pool.dropped);
     s.expired = get(&shard->expired);
+    s.timed_out = get(&shard->timed_out);
     s.size = size;
     memcpy(out, &s, size);
     return 0;
@@ -109,6 +111,7 @@ static const total totals[] = {
     TOTAL(timeouts_idle, "counter", "Idle connections closed"),
     TOTAL(body_memory, "gauge", "Bytes of gathered bodies held now"),
     TOTAL(timeouts_queue, "counter", "Requests answered without their handler after queue_timeout_ms"),
+    TOTAL(timeouts_handler, "counter", "Requests answered 504 because their handler took longer than handler_timeout_ms"),
 };
 #define TOTAL_COUNT (sizeof totals / sizeof totals[0])
 
@@ -132,12 +135,14 @@ static int json_shard(turbo__buf *out, const turbo_shard *shard) {
         out,
         "{\"requests\":%llu,\"batches\":%llu,\"queued\":%llu,\"queued_max\":%llu,\"inflight\":%llu,"
         "\"inflight_max\":%llu,\"shed\":%llu,\"dropped\":%llu,\"wakeups\":%llu,\"pool_threads\":%llu,"
-        "\"pool_queued\":%llu,\"pool_busy\":%llu,\"pool_requests\":%llu,\"pool_dropped\":%llu,\"expired\":%llu",
+        "\"pool_queued\":%llu,\"pool_busy\":%llu,\"pool_requests\":%llu,\"pool_dropped\":%llu,\"expired\":%llu,"
+        "\"timed_out\":%llu",
         (unsigned long long)s.requests, (unsigned long long)s.batches, (unsigned long long)s.queued,
         (unsigned long long)s.queued_max, (unsigned long long)s.inflight, (unsigned long long)s.inflight_max,
         (unsigned long long)s.shed, (unsigned long long)s.dropped, (unsigned long long)s.wakeups,
         (unsigned long long)s.pool_threads, (unsigned long long)s.pool_queued, (unsigned long long)s.pool_busy,
-        (unsigned long long)s.pool_requests, (unsigned long long)s.pool_dropped, (unsigned long long)s.expired);
+        (unsigned long long)s.pool_requests, (unsigned long long)s.pool_dropped, (unsigned long long)s.expired,
+        (unsigned long long)s.timed_out);
     if (rc == 0)
         rc = json_list(out, "batch_sizes", s.batch_sizes, TURBO_STATS_BATCH_BUCKETS);
     if (rc == 0)
@@ -195,6 +200,7 @@ static const shard_metric shard_metrics[] = {
     SHARD("shard_shed_total", shed, "counter", "Requests refused because the queue was full"),
     SHARD("shard_dropped_total", dropped, "counter", "Requests whose client went while they were queued"),
     SHARD("shard_expired_total", expired, "counter", "Requests answered without their handler after queue_timeout_ms"),
+    SHARD("shard_timed_out_total", timed_out, "counter", "Requests whose handler took longer than handler_timeout_ms"),
     SHARD("shard_wakeups_total", wakeups, "counter", "Times that the sleeping shard was woken"),
     SHARD("shard_pool_threads", pool_threads, "gauge", "Threads of the shard's pool"),
     SHARD("shard_pool_queued", pool_queued, "gauge", "Requests waiting for a thread of the pool now"),

@@ -26,7 +26,7 @@ enum {
     TURBO_EVENT_RELEASE = 8,  /* the body lent by turbo_response_body_lend() is no longer used            */
     TURBO_EVENT_BODY = 16,    /* a read of a streamed body that got TURBO_EAGAIN may go on                 */
     TURBO_EVENT_BODY_END = 32,/* the same: what it finds is the end, or why there is none                 */
-    TURBO_EVENT_DEADLINE = 64 /* reserved for handler deadlines                                           */
+    TURBO_EVENT_DEADLINE = 64 /* the handler took longer than handler_timeout_ms: the client has 504      */
 };
 
 /**
@@ -393,10 +393,11 @@ TURBO_API int turbo_request_on_body(turbo_request *req, turbo_request_fn fn, voi
 TURBO_API int turbo_request_peer(const turbo_request *req, char *out, size_t size);
 
 /**
- * Whether the client has gone, so that an answer would be thrown away.
+ * Whether an answer would be thrown away: the client has gone, or the handler took longer than handler_timeout_ms, which
+ * turbo_request_timed_out() tells apart.
  *
  * @param req  not NULL.
- * @return 1 when it has, else 0; once 1 it stays 1.
+ * @return 1 when it would, else 0; once 1 it stays 1.
  *
  * Owns: nothing.
  * Thread: any.   Blocks: no.   Reenter: allowed.
@@ -405,8 +406,36 @@ TURBO_API int turbo_request_peer(const turbo_request *req, char *out, size_t siz
 TURBO_API int turbo_request_cancelled(const turbo_request *req);
 
 /**
- * Be told, on the request's shard, when the client goes before the answer was made. For executors that do not
- * handle events themselves (the built-in ones call these functions).
+ * Whether the handler took longer than handler_timeout_ms and the client was answered 504 in its place. The request stays in
+ * flight until the handler is done: it answers (turbo_request_respond(), turbo_request_reply() and turbo_request_fail()
+ * return 0 and throw the answer away), tries to begin a streamed answer (TURBO_ESTATE), or lets go of the request.
+ *
+ * @param req  not NULL.
+ * @return 1 when it did, else 0; once 1 it stays 1.
+ *
+ * Owns: nothing.
+ * Thread: any.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API int turbo_request_timed_out(const turbo_request *req);
+
+/**
+ * How long the handler still has to answer, or to begin a streamed answer (handler_timeout_ms).
+ *
+ * @param req  not NULL.
+ * @return milliseconds, rounded up; 0 when the time is over; -1 when there is no limit: none is set, the handler has not
+ *         begun, or it runs on an I/O loop (executor `inline`).
+ *
+ * Owns: nothing.
+ * Thread: any.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API int64_t turbo_request_deadline_ms(const turbo_request *req);
+
+/**
+ * Be told, on the request's shard, when from now on an answer would be thrown away: the client goes before it was made, or the
+ * handler takes longer than handler_timeout_ms (turbo_request_timed_out()). The handler still has to answer, to end the
+ * request. For executors that do not handle events themselves (the built-in ones call these functions).
  *
  * @param req   not NULL, not answered.
  * @param fn    called at most once; NULL takes it back.

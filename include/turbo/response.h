@@ -170,7 +170,8 @@ TURBO_API turbo_str turbo_response_body(const turbo_response *resp);
  *
  * @param req   not NULL.
  * @param resp  complete response; not NULL.
- * @return 0, also when the client has gone; TURBO_ESTATE when the request has an answer already.
+ * @return 0, also when the client has gone, or the handler's time was over (turbo_request_timed_out()); TURBO_ESTATE when the
+ *         request has an answer already.
  *
  * Owns: on 0 the library takes the response, and drops its own reference to the request; else the response stays the caller's.
  * Thread: any.   Blocks: no.   Reenter: allowed inside any callback.
@@ -205,8 +206,8 @@ TURBO_API int turbo_request_reply(turbo_request *req, int32_t status, const char
  *
  * @param req   not NULL.
  * @param resp  status and fields; not NULL.
- * @return 0, also when the client has gone; TURBO_ESTATE when the request has an answer already; TURBO_EINVAL when the
- *         body of resp lies in a file.
+ * @return 0, also when the client has gone; TURBO_ESTATE when the request has an answer already, also because the handler's
+ *         time was over (turbo_request_timed_out()); TURBO_EINVAL when the body of resp lies in a file.
  *
  * Owns: on 0 the library takes the response. The library keeps its reference to the request until the end.
  * Thread: any, one at a time for one request.   Blocks: no.   Reenter: allowed inside any callback.

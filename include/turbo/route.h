@@ -32,6 +32,7 @@ typedef size_t (*turbo_placement_fn)(const turbo_request *req, size_t shards, vo
  * | spill_percent | 0, 100 .. 10000 | for placements route and path: load of the home shard that sends requests on; 0 never |
  * | inflight_max | 1 .. 2^20 | most unanswered requests of the route on a shard, within the shard's own limit; others wait, in order |
  * | queue_timeout_ms | 0 .. 86400000 | a request that has waited longer for its handler is answered without it; 0 never |
+ * | handler_timeout_ms | 0 .. 86400000 | a handler that has not answered, or begun to, gets 504 in its place; 0 never |
  * | shed_status | 503, 429 | the status of that answer, and of those when the queue or the body memory is full |
  * | retry_after_s | 0 .. 86400 | Retry-After of those answers; 0: they have none |
  * | body | gathered, streamed | whether the handler begins when the body is whole, or reads it while it arrives |

@@ -39,11 +39,12 @@ typedef struct turbo_stats {
     uint64_t timeouts_idle;    /* connections closed after idle_timeout_ms                       */
     uint64_t body_memory;      /* bytes of gathered bodies held now                              */
     uint64_t timeouts_queue;   /* of shed: answered after queue_timeout_ms, without their handler */
+    uint64_t timeouts_handler; /* of answered: 504, the handler took longer than handler_timeout_ms */
     /* -- since 0.1; new members follow here -- */
 } turbo_stats;
 
 /** An empty snapshot that knows its size. */
-#define TURBO_STATS_INIT {sizeof(turbo_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define TURBO_STATS_INIT {sizeof(turbo_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /** Counters of one shard. */
 typedef struct turbo_shard_stats {
@@ -65,11 +66,12 @@ typedef struct turbo_shard_stats {
     uint64_t pool_requests;  /* that they were given                                            */
     uint64_t pool_dropped;   /* not given to them, because the client had gone                  */
     uint64_t expired;        /* answered without their handler, after queue_timeout_ms          */
+    uint64_t timed_out;      /* answered 504 in the place of their handler, after handler_timeout_ms */
     /* -- since 0.1; new members follow here -- */
 } turbo_shard_stats;
 
 /** An empty snapshot that knows its size. */
-#define TURBO_SHARD_STATS_INIT {sizeof(turbo_shard_stats), 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0, 0}
+#define TURBO_SHARD_STATS_INIT {sizeof(turbo_shard_stats), 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0}
 
 /** Formats of turbo_server_stats_text(). */
 enum {

@@ -12,7 +12,7 @@ LAYERS = [
     ("protocol", "fields http_date conditional range http1_parse http1_head http1_chunked http1_trailer http1_write"),
     ("transport", "loop stream timer mailbox listener outq conn"),
     ("core", "request body key response file file_body static_files answer router pattern route pool placement batch gate lane "
-             "queue exchange write io shard server setup "
+             "queue overdue exchange write io shard server setup "
              "stats executor_shard"),
 ]
 ROW = {name: row for row, (_, names) in enumerate(LAYERS) for name in names.split()}

@@ -88,11 +88,14 @@ Test(route, what_is_answered_without_a_handler_is_the_routes_to_say) {
     turbo_route_options *options = options_new();
     turbo__route route = route_with(NULL, &settings);
     cr_expect(route.queue_timeout_ns == 0 && route.shed_status == 503 && route.retry_after_s == 1);
+    cr_expect_eq(route.handler_timeout_ns, 0);
+    settings.handler_timeout_ms = 6;
     settings.queue_timeout_ms = 5;
     settings.shed_status = 1;
     settings.retry_after_s = 7;
     route = route_with(options, &settings);
     cr_expect(route.queue_timeout_ns == 5000000 && route.shed_status == 429 && route.retry_after_s == 7);
+    cr_expect_eq(route.handler_timeout_ns, 6000000);
     cr_expect_eq(turbo_route_options_set(options, "queue_timeout_ms", "0"), 0);
     cr_expect_eq(turbo_route_options_set(options, "shed_status", "503"), 0);
     cr_expect_eq(turbo_route_options_set(options, "retry_after_s", "0"), 0);
@@ -184,7 +187,8 @@ Test(route, every_limit_is_exact) {
     static const struct limit limits[] = {
         {"executor", 0, 2},      {"threads", 1, 1024},           {"placement", 0, 7},            {"body_max_bytes", 0, (uint64_t)1 << 40},
         {"batch_max", 1, 65536}, {"batch_wait_us", 0, 10000000}, {"spill_percent", 100, 10000},
-        {"inflight_max", 1, 1048576}, {"queue_timeout_ms", 0, 86400000}, {"shed_status", 0, 1},
+        {"inflight_max", 1, 1048576}, {"queue_timeout_ms", 0, 86400000}, {"handler_timeout_ms", 0, 86400000},
+        {"shed_status", 0, 1},
         {"retry_after_s", 0, 86400},
     };
     turbo_route_options *options = options_new();

@@ -44,6 +44,7 @@ static void set_up(void) {
         atomic_store(&shard->queued_most, 71 + i);
         atomic_store(&shard->shed_taken, 25000);
         atomic_store(&shard->expired, 141 + i);
+        atomic_store(&shard->timed_out, 151 + i);
         atomic_store(&shard->shed, 81 + i);
         atomic_store(&shard->dropped, 91 + i);
         atomic_store(&shard->box.wakeups, 101 + i);
@@ -73,7 +74,7 @@ Test(stats, snapshot_is_the_sum_of_all_loops_and_shards, .init = set_up) {
     for (uint64_t n = 0; n < 14; n++)
         cr_expect_eq(got[n], 101 * (n + 1) + shards_add[n], "counter %llu", (unsigned long long)n);
     cr_expect_eq(s.body_memory, 15);
-    cr_expect_eq(s.timeouts_queue, 283);
+    cr_expect(s.timeouts_queue == 283 && s.timeouts_handler == 303);
     cr_expect_eq(s.size, sizeof s);
 }
 
@@ -114,6 +115,7 @@ Test(stats, shard_has_its_own_counters, .init = set_up) {
         cr_expect(t.inflight == 7 && t.inflight_max == 9);
         cr_expect(t.pool_threads == 4 && t.pool_queued == 111 + i && t.pool_busy == 3);
         cr_expect(t.pool_requests == 121 + i && t.pool_dropped == 131 + i && t.expired == 141 + i);
+        cr_expect_eq(t.timed_out, 151 + i);
         cr_expect(t.batch_sizes[0] == 1 && t.batch_sizes[TURBO_STATS_BATCH_BUCKETS - 1] == TURBO_STATS_BATCH_BUCKETS);
         cr_expect(t.latency[0] == 1 &&
                   t.latency[TURBO_STATS_LATENCY_BUCKETS - 1] == 2 * TURBO_STATS_LATENCY_BUCKETS - 1);
@@ -139,10 +141,10 @@ Test(stats, json_holds_totals_shards_and_loops, .init = set_up) {
                     "\"connections\":707,\"bytes_in\":808,\"bytes_out\":909,\"accept_errors\":1010,"
                     "\"parse_errors\":1111,"
                     "\"timeouts_head\":1212,\"timeouts_body\":1313,\"timeouts_idle\":1414,"
-                    "\"body_memory\":15,\"timeouts_queue\":283,\"shards\":[{");
+                    "\"body_memory\":15,\"timeouts_queue\":283,\"timeouts_handler\":303,\"shards\":[{");
     expect_in(text, "{\"requests\":42,\"batches\":52,\"queued\":62,\"queued_max\":72,\"inflight\":7,\"inflight_max\":9,"
                     "\"shed\":82,\"dropped\":92,\"wakeups\":102,"
-                    "\"pool_threads\":4,\"pool_queued\":112,\"pool_busy\":3,\"pool_requests\":122,\"pool_dropped\":132,\"expired\":142,"
+                    "\"pool_threads\":4,\"pool_queued\":112,\"pool_busy\":3,\"pool_requests\":122,\"pool_dropped\":132,\"expired\":142,\"timed_out\":152,"
                     "\"batch_sizes\":[1,2,3,4,5,6,7,8,9,10],\"latency\":[1,3,");
     expect_in(text, "37,39]}],\"io\":[{\"taken\":1,");
     expect_in(text, "{\"taken\":100,\"answered\":200,\"connections\":700,\"bytes_in\":800,"
@@ -153,7 +155,7 @@ Test(stats, json_holds_totals_shards_and_loops, .init = set_up) {
 Test(stats, json_is_balanced_without_shards_and_loops) {
     server = (turbo_server){0};
     char *text = text_of(TURBO_STATS_JSON);
-    expect_in(text, "\"body_memory\":0,\"timeouts_queue\":0,\"shards\":[],\"io\":[]}");
+    expect_in(text, "\"body_memory\":0,\"timeouts_queue\":0,\"timeouts_handler\":0,\"shards\":[],\"io\":[]}");
     turbo_free(text);
 }
 
@@ -173,7 +175,7 @@ Test(stats, prometheus_names_each_metric_once, .init = set_up) {
     }
     for (const char *at = text; (at = strstr(at, "# HELP ")) != NULL; at++)
         helps++;
-    cr_expect(types == helps && types == 16 + 13 + 2, "%d %d", types, helps);
+    cr_expect(types == helps && types == 17 + 14 + 2, "%d %d", types, helps);
     turbo_free(text);
 }
 

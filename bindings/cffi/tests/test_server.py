@@ -273,6 +273,31 @@ def test_gone_client_is_told_of(serve: Serve) -> None:
     assert not server.core.watches
 
 
+def test_handler_that_takes_too_long_is_told(serve: Serve) -> None:
+    told = threading.Event()
+    kept: List[Request] = []
+    left: List[int] = []
+
+    def handler(request: Request) -> None:
+        kept.append(request)
+        left.append(request.deadline_ms)
+        request.on_gone(lambda request: told.set())
+
+    server = Server(shards=1, handler_timeout_ms=50)
+    server.route("GET", "/", handler)
+    server.route("GET", "/never", lambda request: request.reply(200, str(request.deadline_ms)),
+                 RouteOptions(handler_timeout_ms=0))
+    client = serve(server)
+    assert client.get("/").status == 504
+    assert told.wait(DEADLINE)
+    assert 0 < left[0] <= 50
+    assert kept[0].timed_out and kept[0].cancelled and kept[0].deadline_ms == 0
+    assert server.shards[0].inflight == 1, "its handler is not done"
+    kept[0].reply(200)  # thrown away
+    assert server.shards[0].inflight == 0
+    assert client.get("/never").body == b"-1"
+
+
 def test_inline_route_and_placement_function(serve: Serve, failures: Failures) -> None:
     def place(request: Request, shards: int) -> int:
         return int(request.query_value("shard") or b"")

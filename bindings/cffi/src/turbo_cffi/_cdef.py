@@ -96,6 +96,7 @@ typedef struct turbo_stats {
     uint64_t timeouts_idle;
     uint64_t body_memory;
     uint64_t timeouts_queue;
+    uint64_t timeouts_handler;
 } turbo_stats;
 typedef struct turbo_shard_stats {
     size_t size;
@@ -116,6 +117,7 @@ typedef struct turbo_shard_stats {
     uint64_t pool_requests;
     uint64_t pool_dropped;
     uint64_t expired;
+    uint64_t timed_out;
 } turbo_shard_stats;
 enum {
     TURBO_STATS_JSON = 1,
@@ -147,6 +149,8 @@ int turbo_request_body_read(turbo_request *req, turbo_str *out);
 int turbo_request_on_body(turbo_request *req, turbo_request_fn fn, void *user);
 int turbo_request_peer(const turbo_request *req, char *out, size_t size);
 int turbo_request_cancelled(const turbo_request *req);
+int turbo_request_timed_out(const turbo_request *req);
+int64_t turbo_request_deadline_ms(const turbo_request *req);
 int turbo_request_on_gone(turbo_request *req, turbo_request_fn fn, void *user);
 void turbo_request_data_set(turbo_request *req, void *data);
 void *turbo_request_data(const turbo_request *req);

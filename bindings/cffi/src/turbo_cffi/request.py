@@ -107,7 +107,10 @@ class Request:
     body = property(lambda self: bytes_of(lib.turbo_request_body(self.ptr)) or b"", doc="Whole; copied on each call. b'' where bodies are streamed.")
     version = property(lambda self: lib.turbo_request_version(self.ptr), doc="10 or 11.")
     route = property(lambda self: string_of(lib.turbo_request_route(self.ptr)), doc="The pattern that matched.")
-    cancelled = property(lambda self: lib.turbo_request_cancelled(self.ptr) != 0, doc="Whether the client has gone.")
+    cancelled = property(lambda self: lib.turbo_request_cancelled(self.ptr) != 0, doc="Whether an answer would be thrown away.")
+
+    timed_out = property(lambda self: lib.turbo_request_timed_out(self.ptr) != 0, doc="Whether its handler took too long.")
+    deadline_ms = property(lambda self: lib.turbo_request_deadline_ms(self.ptr), doc="Left to its handler; -1: no limit.")
 
     def query_value(self, name: str) -> Optional[bytes]:
         """The first value of a name in the query, as sent."""

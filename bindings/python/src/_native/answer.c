@@ -107,7 +107,8 @@ static int body_of(ShardObject *shard, const turbopy_route *route, PyObject *obj
 
 /* -- sending -- */
 
-/* TURBO_ESTATE: the server gave the request up while the handler worked. That is nobody's fault. */
+/* TURBO_ESTATE: the server gave the request up while the handler worked. That is nobody's fault. (Of one whose time was over
+ * the answer is taken, and thrown away.) */
 static int sent(RequestObject *request, int rc) {
     if (rc == 0)
         turbopy_shard_answered(request->shard);
@@ -261,7 +262,8 @@ static void fail_logged(RequestObject *request) {
     reply_failed(request);
 }
 
-/* The task was cancelled: nothing to report when the client has gone or the shard ends, somebody's mistake otherwise. */
+/* The task was cancelled: nothing to report when the client has gone, its time was over or the shard ends, somebody's mistake
+ * otherwise. */
 static void fail_cancelled(RequestObject *request) {
     static const char text[] = "Service Unavailable\n";
     if (!turbo_request_cancelled(request->req) && !request->shard->ending) {
@@ -356,9 +358,15 @@ static void finish_request(RequestObject *request, PyObject *result) {
 
 /* -- batches -- */
 
+/* Whether the task of a batch was cancelled by us: the shard ends, or its time was over. */
+static int is_told(const ShardObject *shard, PyObject *requests) {
+    return shard->ending || (PyList_GET_SIZE(requests) > 0 &&
+                             turbo_request_timed_out(((RequestObject *)PyList_GET_ITEM(requests, 0))->req));
+}
+
 /* Log once, answer all. */
 static void fail_batch_default(ShardObject *shard, PyObject *requests, PyObject *exception) {
-    int quiet = shard->ending && PyErr_GivenExceptionMatches(exception, shard->st->CancelledError);
+    int quiet = is_told(shard, requests) && PyErr_GivenExceptionMatches(exception, shard->st->CancelledError);
     int http = PyErr_GivenExceptionMatches(exception, shard->st->HTTPError);
     if (!quiet && !http)
         log_failure(shard->st, requests, exception);

@@ -104,11 +104,25 @@ int turbopy_executor_fail(turbo_request *req, void *route) {
     return TURBO_EUSER;
 }
 
+/* All requests of a task were told by it. */
+static void mark_told(ShardObject *shard, const PyObject *task) {
+    PyObject *requests = turbopy_watch_list(&shard->watch);
+    for (Py_ssize_t i = 0; requests != NULL && i < PyList_GET_SIZE(requests); i++) {
+        RequestObject *request = (RequestObject *)PyList_GET_ITEM(requests, i);
+        if (request->task == task)
+            request->told = 1;
+    }
+    turbopy_unraisable((PyObject *)shard);
+    Py_XDECREF(requests);
+}
+
 static void cancel_task(RequestObject *request) {
-    if (request->task == NULL || request->in_batch) /* others still wait for the batch */
+    if (request->task == NULL || (request->in_batch && request->told)) /* once: it may await while it cleans up */
         return;
     PyObject *task = Py_NewRef(request->task);
     request->told = 1;
+    if (request->in_batch)
+        mark_told(request->shard, task);
     PyObject *done = PyObject_CallMethodNoArgs(task, request->shard->st->str_cancel);
     turbopy_unraisable(task);
     Py_XDECREF(done);
@@ -129,7 +143,8 @@ static void on_events(void *self, turbo_shard *shard, turbo_request *req, uint32
         turbopy_wait_done(request, &request->writable);
     if (events & (TURBO_EVENT_BODY | TURBO_EVENT_BODY_END | TURBO_EVENT_GONE))
         turbopy_wait_done(request, &request->readable);
-    if (events & TURBO_EVENT_GONE)
+    /* Of a batch others still wait for the task when a client goes, but its requests are all overdue at once. */
+    if ((events & TURBO_EVENT_DEADLINE) || ((events & TURBO_EVENT_GONE) && !request->in_batch))
         cancel_task(request);
     turbopy_watch_drop_idle(&object->watch, request);
     Py_DECREF(request);

@@ -271,6 +271,25 @@ static PyObject *request_cancelled(RequestObject *self, void *unused) {
     return PyBool_FromLong(turbo_request_cancelled(self->req));
 }
 
+/* A deadline that has passed is told apart; the library no longer tells then whether the client goes. */
+static PyObject *request_is_disconnected(RequestObject *self, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(turbo_request_cancelled(self->req) && !turbo_request_timed_out(self->req));
+}
+
+static PyObject *request_timed_out(RequestObject *self, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(turbo_request_timed_out(self->req));
+}
+
+static PyObject *request_time_left(RequestObject *self, void *unused) {
+    int64_t ms = turbo_request_deadline_ms(self->req);
+    (void)unused;
+    if (ms < 0)
+        Py_RETURN_NONE;
+    return PyFloat_FromDouble((double)ms / 1000);
+}
+
 static PyObject *request_repr(RequestObject *self) {
     turbo_str method = turbo_request_method(self->req);
     PyObject *name = utf8(method), *target = request_target(self, NULL), *text = NULL;
@@ -322,7 +341,14 @@ static PyGetSetDef request_getset[] = {
     {"route", (getter)request_route, NULL, "The pattern that matched: \"/users/{id}\".", NULL},
     {"peer", (getter)request_peer, NULL, "The client's address: \"127.0.0.1:4711\", \"[::1]:4711\", \"unix:\".", NULL},
     {"client", (getter)request_client, NULL, "The client's address as (host, port); None without one.", NULL},
-    {"cancelled", (getter)request_cancelled, NULL, "Whether the client has gone.", NULL},
+    {"cancelled", (getter)request_cancelled, NULL,
+     "Whether an answer would be thrown away: is_disconnected or timed_out.", NULL},
+    {"is_disconnected", (getter)request_is_disconnected, NULL,
+     "Whether the client has gone: a bool, also for handlers that cannot await. It changes while the handler runs.", NULL},
+    {"timed_out", (getter)request_timed_out, NULL,
+     "Whether the handler took longer than handler_timeout_ms, and the client was answered 504.", NULL},
+    {"time_left", (getter)request_time_left, NULL,
+     "Seconds that handler_timeout_ms leaves the handler, 0.0 when they are over; None without such a limit.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -33,7 +33,7 @@ PyObject *turbopy_stats_of_server(turbo_server *server) {
 #define PUT(name) || put(dict, #name, s.name) < 0
     if (dict == NULL PUT(taken) PUT(answered) PUT(shed) PUT(dropped) PUT(abandoned) PUT(accepted) PUT(connections)
             PUT(bytes_in) PUT(bytes_out) PUT(accept_errors) PUT(parse_errors) PUT(timeouts_head) PUT(timeouts_body)
-                PUT(timeouts_idle) PUT(body_memory) PUT(timeouts_queue))
+                PUT(timeouts_idle) PUT(body_memory) PUT(timeouts_queue) PUT(timeouts_handler))
         Py_CLEAR(dict);
 #undef PUT
     return dict;
@@ -48,7 +48,7 @@ PyObject *turbopy_stats_of_shard(const turbo_shard *shard) {
 #define PUT(name) || put(dict, #name, s.name) < 0
     if (dict == NULL PUT(requests) PUT(batches) PUT(queued) PUT(queued_max) PUT(inflight) PUT(inflight_max) PUT(shed)
             PUT(dropped) PUT(wakeups) PUT(pool_threads) PUT(pool_queued) PUT(pool_busy) PUT(pool_requests)
-                PUT(pool_dropped) PUT(expired) || put_list(dict, "batch_sizes", s.batch_sizes, TURBO_STATS_BATCH_BUCKETS) < 0 ||
+                PUT(pool_dropped) PUT(expired) PUT(timed_out) || put_list(dict, "batch_sizes", s.batch_sizes, TURBO_STATS_BATCH_BUCKETS) < 0 ||
         put_list(dict, "latency", s.latency, TURBO_STATS_LATENCY_BUCKETS) < 0)
         Py_CLEAR(dict);
 #undef PUT

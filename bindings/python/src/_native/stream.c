@@ -13,6 +13,7 @@
 #include "task.h"
 #include "wait.h"
 
+/* @return 0; 1: there is an answer already; -1 with an exception. */
 static int begin(RequestObject *request, const ResponseObject *response) {
     const turbopy_route *route = turbo_request_user(request->req);
     const char *type = route->content_type != NULL ? route->content_type : "application/octet-stream";
@@ -25,6 +26,8 @@ static int begin(RequestObject *request, const ResponseObject *response) {
         return 0;
     }
     turbo_response_free(resp);
+    if (rc == TURBO_ESTATE) /* the handler's time was over: nobody's mistake, as in answer.c */
+        return 1;
     turbopy_raise(rc, NULL);
     return -1;
 }
@@ -41,8 +44,12 @@ int turbopy_stream_begin(RequestObject *request, ResponseObject *response) {
                                                          : "the StreamingResponse has no content");
         return -1;
     }
-    if (begin(request, response) < 0)
-        return -1;
+    int rc = begin(request, response);
+    if (rc != 0) {
+        if (rc > 0)
+            turbopy_request_over(request);
+        return rc < 0 ? -1 : 0;
+    }
     if (has_no_body(request, response)) {
         turbopy_stream_end(request, 1);
         return 0;
