@@ -31,25 +31,29 @@ static void on_begin(void *user) {
     conn->group->events->begin(conn);
 }
 
+/* An answer that is made while a message is parsed may end the connection: then nothing behind it may become a message,
+ * which nobody would ever be told has gone. */
+static int stops(const turbo__conn *conn, int rc) { return rc != 0 || conn->dead; }
+
 static int on_head(void *user, const turbo__h1_head *head) {
     turbo__conn *conn = user;
     conn->phase = TURBO__PHASE_BODY;
-    return conn->group->events->head(conn, head);
+    return stops(conn, conn->group->events->head(conn, head));
 }
 
 static int on_chunk(void *user, uint64_t size) {
     turbo__conn *conn = user;
-    return conn->group->events->chunk(conn, size);
+    return stops(conn, conn->group->events->chunk(conn, size));
 }
 
 static int on_body(void *user, const char *data, size_t len) {
     turbo__conn *conn = user;
-    return conn->group->events->body(conn, data, len);
+    return stops(conn, conn->group->events->body(conn, data, len));
 }
 
 static int on_trailer(void *user, turbo_str name, turbo_str value) {
     turbo__conn *conn = user;
-    return conn->group->events->trailer(conn, name, value);
+    return stops(conn, conn->group->events->trailer(conn, name, value));
 }
 
 static int at_cap(const turbo__conn *conn) {
@@ -59,7 +63,7 @@ static int at_cap(const turbo__conn *conn) {
 static int on_end(void *user) {
     turbo__conn *conn = user;
     conn->phase = TURBO__PHASE_IDLE;
-    int stop = conn->group->events->end(conn);
+    int stop = stops(conn, conn->group->events->end(conn));
     if (!stop && !conn->finishing && at_cap(conn))
         conn->paused = 1;
     return stop || conn->finishing || conn->paused;
@@ -269,7 +273,7 @@ static int has_more_to_send(const turbo__conn *conn) {
 /* The cap has hysteresis: half of what was owed, and of the unsent bytes, has to leave first. */
 static int may_resume(const turbo__conn *conn) {
     const turbo__settings *s = conn->group->settings;
-    if (!conn->paused || conn->held || conn->full || conn->finishing)
+    if (conn->dead || !conn->paused || conn->held || conn->full || conn->finishing)
         return 0;
     /* Within a message its reader has made room; it must not depend on the client's reading, who may send first. */
     return conn->phase == TURBO__PHASE_BODY ||

@@ -26,6 +26,8 @@ static struct {
     char body[64];
     size_t body_len;
     int stop_at_end; /* what end returns */
+    int kill_at_end; /* as an answer does that finds no memory */
+    int kill_at_room;
 } seen;
 
 static uv_loop_t loop;
@@ -69,6 +71,8 @@ static int on_end(turbo__conn *c) {
     seen.ends++;
     if (seen.stop_at_end)
         turbo__conn_finish(c, 1);
+    if (seen.kill_at_end)
+        turbo__conn_kill(c);
     return seen.stop_at_end;
 }
 
@@ -84,7 +88,11 @@ static void on_truncated(turbo__conn *c) {
     c->owed = 0;
 }
 
-static void on_room(turbo__conn *c) { (void)c, seen.rooms++; }
+static void on_room(turbo__conn *c) {
+    seen.rooms++;
+    if (seen.kill_at_room)
+        turbo__conn_kill(c);
+}
 
 static void on_gone(turbo__conn *c) {
     cr_expect_eq(c, conn);
@@ -365,6 +373,30 @@ Test(conn, a_layer_that_stops_is_given_nothing_more) {
 }
 
 /* A close() with unread bytes would reset the connection, and might destroy the answer (RFC 9112 9.6). */
+Test(conn, one_that_ends_while_it_is_parsed_begins_no_message_more, .init = open_conn, .fini = close_conn) {
+    seen.kill_at_end = 1;
+    send_text(GET GET GET);
+    settle();
+    cr_expect_eq(seen.begins, 1, "%u", seen.begins);
+    cr_expect_null(conn);
+}
+
+Test(conn, one_that_ends_while_it_is_paused_begins_no_message_more) {
+    turbo__settings_default(&settings);
+    settings.pipeline_max = 2;
+    open_conn();
+    send_text(GET GET GET);
+    settle();
+    cr_assert_eq(seen.begins, 2);
+    seen.kill_at_room = 1;
+    conn->owed = 0; /* so that it may go on */
+    turbo__conn_touch(conn);
+    settle();
+    cr_expect_eq(seen.begins, 2, "%u", seen.begins);
+    cr_expect_null(conn);
+    close_conn();
+}
+
 Test(conn, lingers_until_the_client_has_read) {
     open_conn();
     send_text(GET);
