@@ -428,7 +428,10 @@ static void write_chunks(turbo_request *req, void *user) {
     if (rc == TURBO_EAGAIN)
         return; /* called again when the client has taken some */
     free(left);
-    (void)turbo_request_respond_end(req);
+    if (rc < 0)
+        (void)turbo_request_fail(req); /* cut, so that nobody takes it for whole */
+    else
+        (void)turbo_request_respond_end(req);
     turbo_request_release(req);
 }
 
