@@ -232,7 +232,7 @@ def test_1500_sleepers_reach_512_in_flight_and_never_513(serve: Serve, loop_name
 
     app = turbo.App()
     app.get("/sleep")(handler)
-    client = serve(app, loop=loop_name, task=task_name)
+    client = serve(app, loop=loop_name, task=task_name, shards=1)
     sockets = [client.socket() for _ in range(1500)]
     for s in sockets:
         s.sendall(b"GET /sleep?ms=50 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
@@ -254,7 +254,7 @@ def test_inflight_limit_is_first_come_first_served(serve: Serve, task_name: str)
 
     app = turbo.App()
     app.get("/")(handler)
-    with serve(app, inflight_max=2, task=task_name).socket() as s:
+    with serve(app, inflight_max=2, task=task_name, shards=1).socket() as s:
         s.sendall(b"".join(b"GET /?i=%d HTTP/1.1\r\nHost: h\r\n\r\n" % i for i in range(40)))
         s.shutdown(1)
         assert read_answer(s).count(b"200 OK") == 40
@@ -298,7 +298,7 @@ def test_a_task_factory_of_the_user_wins(serve: Serve, loop_name: str) -> None:
     def set_factory(request: turbo.Request) -> None:
         asyncio.get_running_loop().set_task_factory(factory)
 
-    client = serve(app, loop=loop_name)
+    client = serve(app, loop=loop_name, shards=1)
     assert client.get("/").body == b"other"
     assert client.get("/set").status == 204
     assert client.get("/").body == b"mine" and len(made) == 1

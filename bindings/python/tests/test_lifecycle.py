@@ -94,7 +94,7 @@ def test_drain_timeout_cancels_what_is_left(serve: Serve, caplog: pytest.LogCapt
         return b""
 
     caplog.set_level("INFO", logger="turbo")
-    client = serve(app, drain_timeout_ms=100)
+    client = serve(app, drain_timeout_ms=100, shards=1)
     with client.socket() as s:
         s.sendall(b"GET /stubborn HTTP/1.1\r\nHost: h\r\n\r\n")
         wait_until(lambda: client.app.shards[0].inflight == 1)
@@ -206,6 +206,9 @@ async def slow(request):
 """
 
 
+GIL_IS_BACK = "ignore:The global interpreter lock (GIL) has been enabled:RuntimeWarning"  # free-threaded builds
+
+
 class Program:
     """A Python process with a server; its first line of output says where."""
 
@@ -214,7 +217,7 @@ class Program:
             [sys.executable, "-c", PROGRAM.format(body=body), settings],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **env},
+            env={**os.environ, "PYTHONWARNINGS": GIL_IS_BACK, **env},
         )
         assert self.process.stdout is not None
         self.line = self.process.stdout.readline().decode()

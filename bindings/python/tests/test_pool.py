@@ -66,7 +66,7 @@ def pool_app() -> turbo.App:
 
 
 def test_handlers_run_on_the_pools_threads(serve: Serve, loop_name: str) -> None:
-    client = serve(pool_app(), loop=loop_name)
+    client = serve(pool_app(), loop=loop_name, shards=1)
     assert client.get("/where").body.startswith(b"turbo-pool-0-")
     assert client.get("/shard").body == b"turbo-shard-0"
     assert client.app.shards[0].pool_threads == 2
@@ -119,7 +119,7 @@ def test_handlers_that_block_do_not_hold_up_the_shard(serve: Serve) -> None:
         await asyncio.sleep(0)
         return b"quick"
 
-    client = serve(app)
+    client = serve(app, shards=1)
     sockets = [client.socket() for _ in range(5)]
     for s in sockets:
         s.sendall(b"GET /block HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
@@ -167,7 +167,7 @@ def test_stop_waits_for_a_handler_that_blocks(serve: Serve) -> None:
         time.sleep(0.3)
         return b"slow"
 
-    client, before = serve(app), threading.active_count()
+    client, before = serve(app, shards=1), threading.active_count()
     with client.socket() as s:
         s.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
         wait_until(lambda: client.app.shards[0].stats()["pool_busy"] == 1)

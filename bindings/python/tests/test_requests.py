@@ -20,7 +20,7 @@ def seen(serve: Serve, look: Any, target: str = "/x", method: str = "GET", body:
     def handler(request: turbo.Request) -> None:
         found.append(look(request))
 
-    client = serve(app)
+    client = serve(app, shards=1)
     assert client.ask(method, target, body, **headers).status == 204
     assert len(found) == 1
     return found[0]
