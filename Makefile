@@ -11,13 +11,14 @@ VERSIONS =
 SECONDS = 60
 DEMOS = shards,inline,io0,python
 
-.PHONY: help deps build build-all run run-c test chaos soak soak-python coverage fuzz bench bench-peers bench-phases \
-        bench-python bench-convoy bench-instructions bench-memory overload sweep docs install clean
+.PHONY: help deps build build-all run run-c test test-freethreaded chaos soak soak-python coverage fuzz bench bench-peers \
+        bench-phases bench-python bench-convoy bench-instructions bench-memory overload sweep docs install clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
 	@echo "make run-c     the same with native handlers"
 	@echo "make test      install what is missing, run every test"
+	@echo "make test-freethreaded   the Python binding's tests on a free-threaded CPython, built when missing"
 	@echo "make soak      both demos for a minute each: memory, descriptors, idle (SOAK_SECONDS, SOAK_CONNECTIONS)"
 	@echo "make chaos     good clients beside bad ones, each demo for SECONDS (60), then ASan's (DEMOS=$(DEMOS))"
 	@echo "make soak-python   one Python process under REQUESTS (2000000) requests, on build/venv or VERSIONS=\"3.9 3.13\""
@@ -63,6 +64,9 @@ run: build
 test:
 	@sh scripts/deps.sh build test
 	@bash scripts/test.sh
+
+test-freethreaded: build-all
+	@sh scripts/test-freethreaded.sh
 
 soak: build-all
 	@sh scripts/deps.sh soak

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Install what is missing. usage: deps.sh build|test|fuzz|bench|soak ...
+# Install what is missing. usage: deps.sh build|test|fuzz|bench|soak|freethreaded ...
 set -eu
 build="gcc g++ cmake ninja-build pkg-config libuv1-dev libmimalloc-dev node-llhttp python3 python3-venv python3-dev"
 test="libcriterion-dev clang curl wrk apache2-utils"
 fuzz="clang libclang-rt-dev llvm"
 bench="wrk apache2-utils nginx-light valgrind strace"
 soak="strace"
+freethreaded="make dpkg-dev xz-utils debian-archive-keyring libssl-dev zlib1g-dev libffi-dev"
 
 wanted=""
 for set in "$@"; do
@@ -15,6 +16,7 @@ for set in "$@"; do
     fuzz) wanted="$wanted $fuzz" ;;
     bench) wanted="$wanted $bench" ;;
     soak) wanted="$wanted $soak" ;;
+    freethreaded) wanted="$wanted $freethreaded" ;;
     *) echo "deps.sh: unknown set $set" >&2; exit 2 ;;
   esac
 done

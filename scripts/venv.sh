@@ -38,14 +38,32 @@ if [ ! -x "$venv/bin/python" ]; then
   "$python" -m venv "$venv"
   "$venv/bin/pip" install -q --disable-pip-version-check --upgrade pip
 fi
+# Packages may have no build for this one.
+freethreaded=no
+if "$venv/bin/python" -c 'import sys, sysconfig; sys.exit(not sysconfig.get_config_var("Py_GIL_DISABLED"))'; then
+  freethreaded=yes
+fi
+
+# Packages from PyPI. On a free-threaded build one by one, and those that cannot be had are said and left out: turbo needs
+# none of them, tests that do are skipped. usage: install PACKAGE ...
+install() {
+  echo "libturbo: installing $* into $venv"
+  if [ $freethreaded = no ]; then
+    "$venv/bin/pip" install -q --disable-pip-version-check "$@"
+    return
+  fi
+  for package in "$@"; do
+    "$venv/bin/pip" install -q --disable-pip-version-check "$package" >"$venv.$package.log" 2>&1 ||
+      echo "libturbo: $package could not be installed for this free-threaded Python, see $venv.$package.log"
+  done
+}
+
 if [ ! -e "$venv.deps.stamp" ]; then
-  echo "libturbo: installing uvloop, orjson into $venv"
-  "$venv/bin/pip" install -q --disable-pip-version-check uvloop orjson
+  install uvloop orjson
   touch "$venv.deps.stamp"
 fi
 if [ $tests = yes ] && { [ ! -e "$venv.test.stamp" ] || [ scripts/venv.sh -nt "$venv.test.stamp" ]; }; then
-  echo "libturbo: installing pytest, httpx, aiohttp, anyio, cffi, setuptools, mypy into $venv"
-  "$venv/bin/pip" install -q --disable-pip-version-check pytest httpx aiohttp anyio cffi setuptools mypy
+  install pytest httpx aiohttp anyio cffi setuptools mypy
   touch "$venv.test.stamp"
 fi
 if [ $plots = yes ] && [ ! -e "$venv.plots.stamp" ]; then
@@ -65,8 +83,9 @@ if changed "$venv.turbo.stamp" $sources; then
   TURBO_PREFIX=$PWD/build/stage "$venv/bin/pip" install -q --disable-pip-version-check "./bindings/python"
   touch "$venv.turbo.stamp"
 fi
-if [ $tests = yes ] && changed "$venv.cffi.stamp" bindings/cffi/src bindings/cffi/setup.py \
-  bindings/cffi/pyproject.toml build/stage/include; then
+if [ $tests = yes ] && { [ $freethreaded = no ] || "$venv/bin/python" -c 'import cffi' 2>/dev/null; } &&
+  changed "$venv.cffi.stamp" bindings/cffi/src bindings/cffi/setup.py bindings/cffi/pyproject.toml \
+    build/stage/include; then
   echo "libturbo: building the package turbo_cffi into $venv"
   rm -rf bindings/cffi/build # setuptools does not see that a header has changed
   TURBO_PREFIX=$PWD/build/stage "$venv/bin/pip" install -q --disable-pip-version-check --force-reinstall --no-deps \
