@@ -12,7 +12,7 @@ SECONDS = 60
 DEMOS = shards,inline,io0,python
 
 .PHONY: help deps build build-all run run-c test test-freethreaded chaos soak soak-python coverage fuzz bench bench-peers \
-        bench-phases bench-python bench-convoy bench-instructions bench-memory overload sweep docs install clean
+        bench-phases bench-python bench-convoy bench-loops bench-instructions bench-memory overload sweep docs install clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
@@ -31,6 +31,7 @@ help:
 	@echo "make bench-phases   the goals of the work libturbo comes from: mode=single, phases A, B, C (PHASES_ROUNDS)"
 	@echo "make bench-python   what features of the Python binding cost a request (PYTHON_ROUNDS)"
 	@echo "make bench-convoy   handlers that keep the GIL beside ones that do not (CONVOY_ROUNDS)"
+	@echo "make bench-loops    asyncio and uvloop on a CPython without a GIL (LOOPS_ROUNDS)"
 	@echo "make bench-instructions   count instructions and system calls of a request"
 	@echo "make bench-memory   memory of idle connections, clients that never read and large answers, beside nginx (4 minutes)"
 	@echo "make overload  goodput against offered load, up to 5 x the capacity (8 minutes); DOCS=1 writes docs/overload.md"
@@ -115,6 +116,11 @@ bench-convoy: build-all
 	@sh scripts/deps.sh bench
 	@sh scripts/venv.sh
 	@$(PYTHON) tests/bench/bench_convoy.py
+
+bench-loops: build-all
+	@sh scripts/deps.sh bench freethreaded
+	@python=$$(sh scripts/python-freethreaded.sh) && PYTHON=$$python sh scripts/venv.sh test venv-3.13t
+	@$(PYTHON) tests/bench/bench_loops.py
 
 bench-instructions: build-all
 	@sh scripts/deps.sh bench

@@ -1,8 +1,11 @@
 """Settings and route options: the table, the environment, and errors that say what is wrong."""
 
 import asyncio
+import os
 import socket
+import subprocess
 import sys
+import sysconfig
 from typing import Any, List
 
 import pytest
@@ -151,6 +154,21 @@ def test_without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
         config.loop_factory("uvloop")
     with pytest.raises(ImportError):
         hello().start(port=0, loop="uvloop")
+
+
+@pytest.mark.skipif(not HAS_UVLOOP, reason="needs uvloop")
+@pytest.mark.parametrize("gil", [True, False])
+def test_auto_is_uvloop_with_and_without_a_gil(monkeypatch: pytest.MonkeyPatch, gil: bool) -> None:
+    monkeypatch.setattr(config, "gil_enabled", lambda: gil)
+    assert config.loop_factory("auto").__module__.startswith("uvloop")
+
+
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED") or not HAS_UVLOOP, reason="needs a build without a GIL")
+def test_uvloop_leaves_the_gil_off() -> None:
+    """Or "auto" would have to be asyncio there: what shards are for is worth more than a faster loop."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}  # which would keep it off anyway
+    code = "import sys, uvloop; print(sys._is_gil_enabled())"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, env=env, timeout=60).stdout == b"False\n"
 
 
 def test_a_loop_factory_that_fails_leaves_nothing_behind() -> None:
