@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "../support/fake_clock.h"
+#include "body.h"
 #include "clock.h"
 #include "exchange.h"
 #include "fuzz.h"
@@ -44,6 +45,8 @@ enum { NONE = 0, OPEN, BEGUN, ENDED };
 typedef struct message {
     turbo_request *req; /* only compared while state is NONE; else a reference is held */
     int state;
+    uint8_t reads_wait; /* a read of its body got TURBO_EAGAIN, and no event since     */
+    uint64_t body_read; /* bytes of a streamed body                                    */
     uint8_t waits;      /* a write got TURBO_EAGAIN, and no event since                */
     uint8_t gone;
     uint8_t is_safe;    /* by its method: may be worked on together with others like it */
@@ -64,6 +67,7 @@ static struct {
     wire_message wire[MESSAGES_MAX];
     size_t count;
     int answers_at_once;
+    int released; /* the references that were held are given back */
     size_t lent, referred; /* bodies that were not given back yet */
     char sent[SENT_MAX];
     size_t sent_len;
@@ -103,7 +107,8 @@ static int on_head(turbo__conn *conn, const turbo__h1_head *head) {
     now.messages[now.count - 1].is_safe = has_method(head, "GET") || has_method(head, "HEAD") ||
                                           has_method(head, "OPTIONS") || has_method(head, "TRACE");
     int rc = turbo__exchange_events.head(conn, head);
-    now.messages[now.count - 1].req = ((turbo__exchange *)conn)->current;
+    if (((turbo__exchange *)conn)->current != NULL) /* else it was answered meanwhile, and is_ours */
+        now.messages[now.count - 1].req = ((turbo__exchange *)conn)->current;
     return rc;
 }
 
@@ -149,14 +154,74 @@ static void take_events(void *self, turbo_shard *shard, turbo_request *req, uint
         m->waits = 0;
     if (what & TURBO_EVENT_RELEASE)
         now.lent--;
+    if (what & (TURBO_EVENT_BODY | TURBO_EVENT_BODY_END)) /* the script may have read since */
+        m->reads_wait = 0;
     m->gone |= (what & TURBO_EVENT_GONE) != 0;
     MUST(!m->gone || turbo_request_cancelled(req), "gone, but not cancelled");
+}
+
+/* ---- bodies ---- */
+
+/* Take up to n parts. */
+static void read_body(message *m, uint8_t n) {
+    turbo_str part;
+    int rc = 1;
+    if (m->state == NONE)
+        return;
+    for (; n > 0 && (rc = turbo_request_body_read(m->req, &part)) == 1; n--) {
+        MUST(part.len > 0 && part.data != NULL, "an empty part");
+        m->body_read += part.len;
+        MUST(m->req->route == NULL || m->body_read <= m->req->route->body_max, "more than body_max_bytes");
+    }
+    m->reads_wait = rc == TURBO_EAGAIN;
+    if (rc == 0 && m->req->incoming != NULL)
+        MUST(m->body_read == m->req->incoming->received, "%llu bytes of %llu", (unsigned long long)m->body_read,
+             (unsigned long long)m->req->incoming->received);
+    MUST(rc == 1 || rc == 0 || rc == TURBO_EAGAIN || rc == TURBO_ECLOSED || rc == TURBO_ETOOBIG || rc == TURBO_ENOMEM,
+         "read gave %d", rc);
+}
+
+/* Of an inline one; the others have events. */
+static void take_body(turbo_request *req, void *user) {
+    (void)user;
+    find(req)->reads_wait = 0;
+}
+
+static int read_inline(turbo_request *req, void *user) {
+    message *m = &now.messages[now.count - 1];
+    if (m->req == NULL)
+        m->req = req;
+    m = find(req);
+    (void)user;
+    begin_work(m);
+    turbo_request_retain(req);
+    MUST(turbo_request_on_body(req, take_body, NULL) == 0, "on_body");
+    read_body(m, 2);
+    return 0;
+}
+
+/* The loop sleeps: nobody may wait for what is there. */
+static void check_waiting(void) {
+    for (size_t i = 0; !now.released && i < now.count; i++) {
+        const message *m = &now.messages[i];
+        const turbo__body *body = m->state == NONE || m->req == NULL ? NULL : m->req->incoming;
+        if (body == NULL)
+            continue;
+        MUST(!m->reads_wait || (body->first == NULL && body->state == TURBO__BODY_COMING),
+             "the reader of message %zu is not told", i);
+        turbo__exchange *ex = m->req->exchange;
+        MUST(ex == NULL || ex->current != m->req || ex->conn.finishing || ex->conn.full == body->full,
+             "message %zu: the connection is %s", i, ex->conn.full ? "not read on" : "read on");
+    }
 }
 
 /* ---- servers: made once, since inputs leave nothing behind ---- */
 
 static int answer_inline(turbo_request *req, void *user) {
-    message *m = find(req);
+    message *m = &now.messages[now.count - 1];
+    if (m->req == NULL)
+        m->req = req; /* a streamed one begins while its head is told */
+    m = find(req);
     (void)user;
     begin_work(m);
     turbo_request_retain(req);
@@ -165,8 +230,12 @@ static int answer_inline(turbo_request *req, void *user) {
 }
 
 static void add_routes(turbo_server *server) {
-    turbo_route_options *on_io, *small;
-    MUST(turbo_route_options_new(&on_io) == 0 && turbo_route_options_new(&small) == 0, "out of memory");
+    turbo_route_options *on_io, *small, *up;
+    MUST(turbo_route_options_new(&on_io) == 0 && turbo_route_options_new(&small) == 0 &&
+             turbo_route_options_new(&up) == 0,
+         "out of memory");
+    MUST(turbo_route_options_set(up, "body", "streamed") == 0, "body");
+    MUST(turbo_route_options_set(up, "body_window_bytes", "20") == 0, "body_window_bytes");
     MUST(turbo_route_options_set(on_io, "executor", "inline") == 0, "inline");
     MUST(turbo_route_options_set(small, "body_max_bytes", "10") == 0, "body_max_bytes");
     MUST(turbo_server_route(server, "GET", "/", NULL, NULL, NULL) == 0, "route");
@@ -174,8 +243,13 @@ static void add_routes(turbo_server *server) {
     MUST(turbo_server_route(server, NULL, "/any/{rest...}", NULL, NULL, NULL) == 0, "route");
     MUST(turbo_server_route(server, NULL, "/small/{id}", small, NULL, NULL) == 0, "route");
     MUST(turbo_server_route(server, NULL, "/io", on_io, answer_inline, NULL) == 0, "route");
+    MUST(turbo_server_route(server, NULL, "/up", up, NULL, NULL) == 0, "route");
+    MUST(turbo_route_options_set(up, "executor", "inline") == 0, "inline");
+    MUST(turbo_server_route(server, NULL, "/in", up, read_inline, NULL) == 0, "route");
+    MUST(turbo_server_route(server, NULL, "/now", up, answer_inline, NULL) == 0, "route");
     turbo_route_options_free(on_io);
     turbo_route_options_free(small);
+    turbo_route_options_free(up);
 }
 
 static void set_all(turbo_options *options, const char *text) {
@@ -216,6 +290,7 @@ static void settle(void) {
     while ((rc = turbo_shard_poll(now.shard)) == 1)
         MUST(++polls < POLLS_MAX, "the loop never sleeps");
     MUST(rc == 0, "poll gave %d", rc);
+    check_waiting();
 }
 
 /* ---- the client ---- */
@@ -433,8 +508,11 @@ static void run_op(uint8_t op, input *in) {
     case 0xfc:
         turbo_shard_flush(now.shard);
         break;
-    case 0xfd: /* whether later requests are answered in their batch */
-        now.answers_at_once = arg & 1;
+    case 0xfd: /* read parts of a body, or whether later requests are answered in their batch */
+        if ((arg & 2) == 0)
+            now.answers_at_once = arg & 1;
+        else if ((m = pending(arg >> 4)) != NULL)
+            read_body(m, (uint8_t)(1 + (arg >> 2 & 3)));
         break;
     case 0xfe: /* single turns */
         for (int i = 0; i <= (arg & 3); i++)
@@ -548,6 +626,7 @@ static void finish(uint8_t which) {
     for (size_t i = 0; i < now.count; i++)
         if (now.messages[i].state != NONE)
             turbo_request_release(now.messages[i].req);
+    now.released = 1;
     settle();
     check_accounts(polite);
 }

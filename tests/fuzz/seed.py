@@ -126,6 +126,10 @@ def conn() -> Iterator[bytes]:
         server = n % 4 | (n // 4 % 2) << 6 | (n // 8 % 4 == 0) << 7
         steps = (OPS["run"], OPS["packet"], b"\xfe\x00", b"")[n // 2 % 4].join(as_client(data) for data in sends)
         first = b"\xfd\x01" if n % 7 == 0 else b""
+        if n % 3 == 0:  # the same with bodies that are read while they come
+            steps = steps.replace(b"/any/r", (b"/up", b"/in", b"/now")[n // 3 % 3])
+            first += b"\xfd\x06" if n % 2 else b""
+            steps += OPS["run"] + b"\xfd\x0e" + OPS["run"] + b"\xfd\x06"
         yield bytes([server]) + first + steps + OPS["run"] + ANSWERS[n % len(ANSWERS)] + OPS["run"] + ENDS[n % len(ENDS)]
 
 
