@@ -38,6 +38,7 @@ static int stops(const turbo__conn *conn, int rc) { return rc != 0 || conn->dead
 static int on_head(void *user, const turbo__h1_head *head) {
     turbo__conn *conn = user;
     conn->phase = TURBO__PHASE_BODY;
+    conn->head_ms = now_ms(conn);
     return stops(conn, conn->group->events->head(conn, head));
 }
 
@@ -313,6 +314,14 @@ static uint8_t waits_for(const turbo__conn *conn) {
     return conn->owed > 0 ? WAIT_NOTHING : WAIT_IDLE;
 }
 
+/* A body has to go on, and to come to an end. @return 0: never. */
+static uint64_t body_deadline(const turbo__conn *conn) {
+    const turbo__settings *s = conn->group->settings;
+    uint64_t stall = s->body_stall_timeout_ms == 0 ? 0 : conn->mark_ms + s->body_stall_timeout_ms;
+    uint64_t whole = s->body_timeout_ms == 0 ? 0 : conn->head_ms + s->body_timeout_ms;
+    return stall == 0 || (whole != 0 && whole < stall) ? whole : stall;
+}
+
 static void set_deadline(turbo__conn *conn) {
     turbo__conn_group *group = conn->group;
     const turbo__settings *s = group->settings;
@@ -324,8 +333,14 @@ static void set_deadline(turbo__conn *conn) {
                                group->draining ? LINGER_DRAIN_MS : LINGER_MS};
     uint8_t waiting = waits_for(conn);
     if (waiting != conn->waiting) {
+        if (waiting == WAIT_BODY && conn->waiting == WAIT_NOTHING)
+            conn->head_ms = now_ms(conn); /* only now it was asked for, or is read again */
         conn->waiting = waiting;
         conn->mark_ms = now_ms(conn);
+    }
+    if (waiting == WAIT_BODY) {
+        turbo__deadline_set(&group->wheel, &conn->deadline, body_deadline(conn));
+        return;
     }
     /* A head is given its time in all, everything else time to go on. */
     uint64_t from = waiting == WAIT_HEAD ? conn->head_ms : conn->mark_ms;
@@ -389,7 +404,7 @@ static void on_deadline(turbo__deadline *deadline, void *user) {
         asks_head = conn->parser != NULL && turbo__h1_asks_head(conn->parser);
         give_parser(conn);
         turbo__conn_finish(conn, 0);
-        group->events->error(conn, 408, phase == TURBO__PHASE_HEAD ? "the head took too long" : "the body stalled",
+        group->events->error(conn, 408, phase == TURBO__PHASE_HEAD ? "the head took too long" : "the body took too long",
                              asks_head);
         turbo__conn_touch(conn);
         break;

@@ -68,7 +68,7 @@ struct turbo__conn {
     turbo__conn *touched_next;
     turbo__deadline deadline;
     uint64_t mark_ms;         /* when the deadline's time began to run                    */
-    uint64_t head_ms;         /* when the message being read began, or, behind the last, we ended our side */
+    uint64_t head_ms;         /* when the head, or the body, being read began, or, behind the last, we ended our side */
     turbo__h1_parser *parser; /* only while a message is in progress                      */
     turbo__outq out;
     char *tail;               /* bytes read but not parsed, while paused                  */

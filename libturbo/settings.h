@@ -43,6 +43,8 @@
     X(head_timeout_ms, UINT, "ms", "", 0, 86400000, 10000, "A head must be complete in this time, else 408; 0: never") \
     X(body_stall_timeout_ms, UINT, "ms", "", 0, 86400000, 30000,                                                       \
       "A body must go on, and answer bytes must be taken, within this time; 0: never")                                 \
+    X(body_timeout_ms, UINT, "ms", "", 0, 86400000, 0,                                                                 \
+      "A body must be complete in this time, however it goes on, else 408; 0: never")                                  \
     X(idle_timeout_ms, UINT, "ms", "", 0, 86400000, 60000, "A connection without a request is closed; 0: never")       \
     X(drain_timeout_ms, UINT, "ms", "", 0, 86400000, 30000, "A stop waits this long for answers; then abandons")       \
     X(on_fin, ENUM, "", "answer|cancel", 0, 1, 0, "A client that ends its sending side: answer it, or drop its requests") \

@@ -223,6 +223,30 @@ def test_body_that_goes_on_has_all_the_time(start, kind: str) -> None:
         assert client.answer().body == b"123456789012345"
 
 
+@pytest.mark.parametrize("head", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
+def test_dripped_body_gets_no_more_time(start, kind: str, head: str) -> None:
+    server = start(kind, "--body-timeout-ms", "500")
+    with server.client() as client:
+        client.send(f"POST /echo HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode())
+        drip(client, b"a" * 1000 if head.startswith("Content") else b"1\r\na\r\n" * 200, seconds=30)
+        answer = client.answer()
+        assert (answer.status, answer.get("Connection")) == (408, "close")
+        client.expect_end()
+    assert server.stats()["timeouts_body"] == 1
+
+
+def test_body_timeout_is_for_each_body(start, kind: str) -> None:
+    """Not for a connection, and not for what its handler takes."""
+    server = start(kind, "--body-timeout-ms", "1000", "--body-stall-timeout-ms", "1000")
+    with server.client() as client:
+        for _ in range(3):
+            client.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+            drip(client, b"1234", seconds=0.4)
+            assert client.answer().body == b"1234"
+        assert client.request("/sleep?ms=1500").body == OK_BODY
+    assert server.stats()["timeouts_body"] == 0
+
+
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_refused_client_may_send_on_for_a_while(start, kind: str, framing: str) -> None:
     """Clients that send everything before they read: cut off too early, they would see a broken pipe and no answer."""

@@ -552,6 +552,61 @@ Test(conn, each_deadline_is_exactly_its_setting_later) {
     close_conn();
 }
 
+Test(conn, a_body_has_to_go_on_and_to_end) {
+    turbo__settings_default(&settings);
+    settings.body_stall_timeout_ms = 30000;
+    settings.body_timeout_ms = 40000;
+    open_conn();
+    send_text("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\na");
+    settle();
+    cr_expect_eq(conn->deadline.at_ms, conn->mark_ms + 30000, "the stall comes first");
+    conn->head_ms -= 10001; /* it began so long ago, and goes on */
+    send_text("b");
+    settle();
+    cr_expect_eq(conn->deadline.at_ms, conn->head_ms + 40000, "the end comes first");
+    settings.body_stall_timeout_ms = 0;
+    send_text("c");
+    settle();
+    cr_expect_eq(conn->deadline.at_ms, conn->head_ms + 40000, "the end alone");
+    settings.body_timeout_ms = 0;
+    send_text("d");
+    settle();
+    cr_expect_eq(conn->deadline.at_ms, 0);
+    close_conn();
+}
+
+Test(conn, time_of_a_body_begins_when_it_is_asked_for) {
+    turbo__settings_default(&settings);
+    settings.body_stall_timeout_ms = 0;
+    settings.body_timeout_ms = 40000;
+    open_conn();
+    send_text("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
+    settle();
+    cr_expect_eq(conn->deadline.at_ms, conn->head_ms + 40000);
+    conn->unasked = 1; /* as the layer above says */
+    turbo__conn_touch(conn);
+    settle();
+    cr_expect_eq(conn->deadline.at_ms, 0);
+    conn->head_ms -= 50000;
+    uint64_t before = conn->head_ms;
+    conn->unasked = 0;
+    turbo__conn_touch(conn);
+    settle();
+    cr_expect_geq(conn->head_ms, before + 50000);
+    cr_expect_eq(conn->deadline.at_ms, conn->head_ms + 40000);
+    close_conn();
+}
+
+Test(conn, a_body_that_drips_past_its_time_is_408) {
+    turbo__settings_default(&settings);
+    settings.body_timeout_ms = 1;
+    open_conn();
+    send_text("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab");
+    AWAIT((settle(), seen.status == 408));
+    cr_expect_eq(atomic_load(&group.timeouts_body), 1);
+    close_conn();
+}
+
 Test(conn, a_timeout_of_0_is_none) {
     turbo__settings_default(&settings);
     settings.idle_timeout_ms = settings.head_timeout_ms = settings.body_stall_timeout_ms = 0;
