@@ -70,6 +70,10 @@ fi
 if [ -e build/venv.test.stamp ]; then
   say "the sweep's own test"
   run_pytest bench build/venv/bin/python tests/bench
+  say "faults: system calls and allocations that fail"
+  run_pytest faults build/venv/bin/python tests/faults
+  ASAN_OPTIONS=detect_leaks=1 TURBO_FAULTY_DEMO=$PWD/build/asan/tests/faults/faulty_demo \
+    run_pytest faults-asan build/venv/bin/python tests/faults
   say "chaos, each demo"
   timeout 300 python3 tests/chaos/chaos.py --seconds 6 --bad 2
   count "chaos" $?

@@ -13,7 +13,11 @@ Address = Tuple[str, int]
 
 
 class Wrong(Exception):
-    """An answer is missing, or differs from what it must be."""
+    """An answer differs from what it must be."""
+
+
+class Refused(Exception):
+    """The server said that it cannot: 500 or 503."""
 
 
 class Ask(NamedTuple):
@@ -100,6 +104,8 @@ async def read_answer(reader: asyncio.StreamReader) -> Tuple[int, bytes]:
 
 
 def check(ask: Ask, status: int, body: bytes) -> None:
+    if status in (500, 503):
+        raise Refused(f"{ask.name} {ask.id!r}: status {status}")
     if status != 200:
         raise Wrong(f"{ask.name} {ask.id!r}: status {status}, {body[:100]!r}")
     if ask.body is not None:
@@ -119,9 +125,15 @@ class Tally:
 
     def __init__(self) -> None:
         self.sent = self.right = 0
-        self.wrong: List[str] = []
+        self.wrong: List[str] = []    # answers that differ, or did not come in time
+        self.lost: List[str] = []     # the connection ended before them
+        self.refused: List[str] = []
         self.turns_ms: List[float] = []  # from sending to the last byte of the last answer of a turn
         self.count_of: Dict[str, int] = {}
+
+    @property
+    def failures(self) -> List[str]:
+        return self.wrong + self.lost + self.refused
 
     def percentile(self, share: float) -> float:
         ordered = sorted(self.turns_ms)
@@ -153,6 +165,10 @@ class Client:
             self.writer.transport.abort() if self.reader.at_eof() else self.writer.close()
         self.reader = self.writer = None
 
+    def _note(self, where: List[str], asks: List[Ask], error: Exception) -> None:
+        where.append(f"{asks[0].name} x {len(asks)}: {type(error).__name__} {error}")
+        self.close()
+
     async def turn(self) -> None:
         asks = self.maker.turn()
         self.tally.sent += len(asks)
@@ -160,9 +176,12 @@ class Client:
         try:
             await asyncio.wait_for(self._turn(asks), ANSWER_SECONDS)
             self.tally.turns_ms.append((time.monotonic() - begun) * 1000)
-        except (OSError, EOFError, asyncio.TimeoutError, Wrong, ValueError, KeyError) as error:
-            self.tally.wrong.append(f"{asks[0].name} x {len(asks)}: {type(error).__name__} {error}")
-            self.close()
+        except (asyncio.TimeoutError, Wrong, ValueError, KeyError) as error:  # first: TimeoutError is an OSError, too
+            self._note(self.tally.wrong, asks, error)
+        except (OSError, EOFError) as error:
+            self._note(self.tally.lost, asks, error)
+        except Refused as error:
+            self._note(self.tally.refused, asks, error)
         if self.maker.chance.random() < CLOSE_SHARE:
             self.close()
 
