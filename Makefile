@@ -11,8 +11,9 @@ VERSIONS =
 SECONDS = 60
 DEMOS = shards,inline,io0,python
 
-.PHONY: help deps build build-all run run-c test test-freethreaded chaos soak soak-python coverage fuzz bench bench-peers \
-        bench-phases bench-python bench-convoy bench-loops bench-instructions bench-memory overload sweep docs install clean
+.PHONY: help deps build build-all run run-c test test-freethreaded chaos stop soak soak-python coverage fuzz bench \
+        bench-peers bench-phases bench-python bench-convoy bench-loops bench-instructions bench-memory overload sweep docs \
+        install clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
@@ -21,6 +22,7 @@ help:
 	@echo "make test-freethreaded   the Python binding's tests on a free-threaded CPython, built when missing"
 	@echo "make soak      both demos for a minute each: memory, descriptors, idle (SOAK_SECONDS, SOAK_CONNECTIONS)"
 	@echo "make chaos     good clients beside bad ones, each demo for SECONDS (60), then ASan's (DEMOS=$(DEMOS))"
+	@echo "make stop      SIGTERM under load, 20 times each demo: nothing sent before it is lost"
 	@echo "make soak-python   one Python process under REQUESTS (2000000) requests, on build/venv or VERSIONS=\"3.9 3.13\""
 	@echo "make coverage  line coverage of libturbo/ by its tests, a file a line"
 	@echo "make fuzz      run each fuzz target for FUZZ_SECONDS (60), two at a time; ends with 1 when one finds something"
@@ -80,6 +82,12 @@ chaos: build-all
 	@sh scripts/venv.sh
 	@$(PYTHON) tests/chaos/chaos.py --seconds $(SECONDS) --demos $(DEMOS)
 	@$(PYTHON) tests/chaos/chaos.py --seconds $(SECONDS) --demos shards,inline,io0 --asan
+
+stop: build-all
+	@sh scripts/build.sh asan -DTURBO_TESTS=ON
+	@sh scripts/venv.sh
+	@$(PYTHON) tests/chaos/stop.py --demos $(DEMOS)
+	@$(PYTHON) tests/chaos/stop.py --demos shards,inline,io0 --asan
 
 soak-python: build-all
 	@sh scripts/soak-python.sh $(REQUESTS) $(VERSIONS)

@@ -79,6 +79,9 @@ if [ -e build/venv.test.stamp ]; then
   count "chaos" $?
   timeout 300 python3 tests/chaos/chaos.py --asan --demos shards,inline,io0 --seconds 6 --bad 2
   count "chaos, asan" $?
+  say "SIGTERM under load, each demo"
+  timeout 300 python3 tests/chaos/stop.py --runs 3
+  count "stop under load" $?
   say "HTTP/1.1 over raw sockets, each demo"
   python3 tests/http1/selftest.py
   count "the battery's own test" $?

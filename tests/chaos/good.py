@@ -149,14 +149,18 @@ class Client:
         self.tally = tally
         self.reader: Optional[asyncio.StreamReader] = None
         self.writer: Optional[asyncio.StreamWriter] = None
+        self.sent_at = 0.0  # when this turn's requests were sent; 0: not yet
+        self.owed = 0       # answers of this turn that have not come
 
     async def _turn(self, asks: List[Ask]) -> None:
         if self.writer is None:
             self.reader, self.writer = await asyncio.open_connection(*self.address)
         self.writer.write(b"".join(ask.wire for ask in asks))
+        self.sent_at = time.monotonic()
         for ask in asks:
             status, body = await read_answer(self.reader)
             check(ask, status, body)
+            self.owed -= 1
             self.tally.right += 1
             self.tally.count_of[ask.name] = self.tally.count_of.get(ask.name, 0) + 1
 
@@ -172,6 +176,7 @@ class Client:
     async def turn(self) -> None:
         asks = self.maker.turn()
         self.tally.sent += len(asks)
+        self.sent_at, self.owed = 0.0, len(asks)
         begun = time.monotonic()
         try:
             await asyncio.wait_for(self._turn(asks), ANSWER_SECONDS)
