@@ -57,6 +57,11 @@ class StaticRoute:
     root: Union[str, bytes]
     options: Dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def streamed(self) -> bool:
+        """Nobody reads a request body here."""
+        return False
+
     def register(self, server: _native.Server, around: List[Middleware], watch: Optional[Watch]) -> None:
         """Hand the route to a server: no middleware and no watch, since none of Python runs."""
         server.route_static(self.pattern, self.root, self.options)
