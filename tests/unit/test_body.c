@@ -517,6 +517,30 @@ Test(body, is_read_to_its_end_in_a_drain) {
     end(&r, &c);
 }
 
+Test(body, of_an_overdue_handler_is_closed) {
+    rig r;
+    client c;
+    turbo_str part;
+    prepare(&r, 0, "");
+    add_route(&r, "/late", "body=streamed handler_timeout_ms=20", answer_ok, NULL);
+    rig_start(&r);
+    client_open(&c, turbo_server_port(r.server));
+    client_send(&c, HEAD("/late", "Content-Length: 6\r\n") "abc");
+    turbo_request *req = request(&r, 0);
+    cr_expect_eq(read_part(&r, req, &part), 1);
+    AWAIT(turbo_request_body_read(req, &part) != TURBO_EAGAIN);
+    cr_expect_eq(turbo_request_body_read(req, &part), TURBO_ECLOSED);
+    cr_expect_eq(answer(&r, &c), 504);
+    (void)turbo_request_fail(req); /* which nobody gets */
+    client_send(&c, "def" GET);
+    request(&r, 1);
+    reply(&r, 1, "next");
+    cr_expect_eq(answer(&r, &c), 200);
+    cr_expect_str_eq(c.body, "next");
+    expect_all_accounted(r.server, 2, 2, 0, 0, 0);
+    end(&r, &c);
+}
+
 /* -- 100 Continue -- */
 
 #define EXPECTS "Content-Length: 3\r\nExpect: 100-continue\r\n"
