@@ -381,6 +381,27 @@ def test_a_task_that_reads_on_behind_the_answer_is_told(serve: Serve) -> None:
     assert "answered before" in ends[0]
 
 
+def test_an_overdue_handler_reads_no_more(serve: Serve, failures: Any, task_name: str) -> None:
+    app, ends = turbo.App(), []
+
+    @app.post("/", body="streamed", handler_timeout_ms=50)
+    async def handler(request: turbo.Request) -> bytes:
+        try:
+            return await request.read()
+        except asyncio.CancelledError:
+            try:
+                async for _ in request.stream():
+                    pass
+            except turbo.BodyError as error:
+                ends.append(str(error))
+            raise
+
+    with send(serve(app, task=task_name), "/", b"Content-Length: 9", b"abc") as s:
+        assert s.recv(1000).startswith(b"HTTP/1.1 504 ")
+        wait_until(lambda: len(ends) == 1)
+    assert "answered before" in ends[0] and failures() == []
+
+
 def test_the_body_may_go_into_the_answer(serve: Serve, task_name: str) -> None:
     app = turbo.App()
 

@@ -59,11 +59,12 @@ static PyObject *raise_end(RequestObject *request, int rc) {
     if (rc != TURBO_ECLOSED)
         PyErr_SetString(st->BodyError, rc == TURBO_ETOOBIG ? "the request body is longer than body_max_bytes"
                                                            : "no memory for the request body");
+    else if (turbo_request_timed_out(request->req) || request->over)
+        PyErr_SetString(st->BodyError, "the request was answered before its body was read");
     else if (turbo_request_cancelled(request->req))
         PyErr_SetString(st->ClientDisconnect, "the client has gone");
     else
-        PyErr_SetString(st->BodyError, request->over ? "the request was answered before its body was read"
-                                                     : "the request body is malformed, or has stalled");
+        PyErr_SetString(st->BodyError, "the request body is malformed, or has stalled");
     return NULL;
 }
 
