@@ -228,47 +228,44 @@ static void read_some(turbo__conn *conn) {
 
 /* -- writing and closing -- */
 
-/* Send of the file that comes first, within what is left for this turn. @return as turbo__stream_send_file(). */
-static ssize_t send_file(turbo__conn *conn, size_t *left) {
-    turbo__outfile *file = turbo__outq_first_file(&conn->out, &conn->group->outpool);
-    size_t len = file->seg.len < *left ? file->seg.len : *left;
+/* Send of the file that comes first, within what is left for this turn. @return as turbo__stream_send_file(); also
+ * TURBO_EAGAIN when nothing is left: then the connection is served again in the next turn. */
+static ssize_t send_file(turbo__conn *conn) {
+    turbo__conn_group *group = conn->group;
+    if (group->file_left == 0) {
+        turbo__conn_touch(conn);
+        return TURBO_EAGAIN;
+    }
+    turbo__outfile *file = turbo__outq_first_file(&conn->out, &group->outpool);
+    size_t len = file->seg.len < group->file_left ? file->seg.len : group->file_left;
     ssize_t n = turbo__stream_send_file(&conn->stream, file->fd, file->offset, len);
     if (n > 0) {
-        *left -= (size_t)n;
-        turbo__outq_file_sent(&conn->out, &conn->group->outpool, (size_t)n);
+        group->file_left -= (size_t)n;
+        turbo__outq_file_sent(&conn->out, &group->outpool, (size_t)n);
     }
     return n;
 }
 
-static ssize_t send_memory(turbo__conn *conn, struct iovec *iov, int count) {
-    int more = count < IOV_MAX_ && conn->out.tail->data == NULL; /* a piece of a file follows */
-    ssize_t n = turbo__stream_write(&conn->stream, iov, count, more);
-    if (n > 0)
-        turbo__outq_sent(&conn->out, &conn->group->outpool, (size_t)n);
-    return n;
-}
-
-/* @param left  bytes of files that may still be sent in this turn. @return TURBO_ECLOSED when the client has gone. */
-static int send_out(turbo__conn *conn, size_t *left) {
+/* @return TURBO_ECLOSED when the client has gone. */
+static int send_out(turbo__conn *conn) {
+    turbo__conn_group *group = conn->group;
     struct iovec iov[IOV_MAX_];
-    while (conn->out.bytes > 0 && !conn->stream.blocked && *left > 0) {
+    while (conn->out.bytes > 0 && !conn->stream.blocked) {
         int count = turbo__outq_iov(&conn->out, iov, IOV_MAX_);
-        ssize_t n = count > 0 ? send_memory(conn, iov, count) : send_file(conn, left);
+        int more = conn->out.tail->data == NULL; /* it ends in a file, of which bytes follow at once */
+        ssize_t n = count > 0 ? turbo__stream_write(&conn->stream, iov, count, more) : send_file(conn);
         if (n == TURBO_ENOMEM) /* with nothing under way, no room would ever be reported */
-            turbo__stream_again(&conn->stream, &conn->group->streams);
+            turbo__stream_again(&conn->stream, &group->streams);
         if (n == TURBO_EAGAIN || n == TURBO_ENOMEM)
             return 0;
         if (n < 0)
             return TURBO_ECLOSED;
         conn->mark_ms = now_ms(conn);
-        turbo__count(&conn->group->bytes_out, (uint64_t)n);
+        turbo__count(&group->bytes_out, (uint64_t)n);
+        if (count > 0)
+            turbo__outq_sent(&conn->out, &group->outpool, (size_t)n);
     }
     return 0;
-}
-
-/* Whether what waits could go on at once: the turn's bytes of files were used up. */
-static int has_more_to_send(const turbo__conn *conn) {
-    return !conn->dead && conn->out.bytes > 0 && !conn->stream.blocked;
 }
 
 /* The cap has hysteresis: half of what was owed, and of the unsent bytes, has to leave first. */
@@ -349,10 +346,10 @@ static void set_deadline(turbo__conn *conn) {
 
 /* Do whatever the connection's state allows now. */
 static void serve(turbo__conn *conn) {
-    size_t left = FILE_BYTES_A_TURN;
+    conn->group->file_left = FILE_BYTES_A_TURN;
     read_some(conn);
     while (!conn->dead) {
-        if (send_out(conn, &left) < 0) {
+        if (send_out(conn) < 0) {
             turbo__conn_kill(conn);
             return;
         }
@@ -524,7 +521,7 @@ int turbo__conn_group_turn(turbo__conn_group *group) {
         }
         conn->touched = 0;
         serve(conn);
-        if (may_read(conn) || has_more_to_send(conn))
+        if (may_read(conn))
             turbo__conn_touch(conn); /* it has had its share of this turn */
     }
     free_dead(group);

@@ -50,6 +50,7 @@ typedef struct turbo__conn_group {
     turbo__h1_parser **parsers; /* not in use, parsers_max places                */
     size_t parser_count;
     char *read_buf;
+    size_t file_left;          /* bytes of files that the connection being served may still send in this turn */
     turbo__list conns;         /* all that are open                              */
     turbo__conn *touched;      /* to be served at the end of the turn            */
     turbo__conn *dead;         /* closed, freed at the end of the turn           */

@@ -20,13 +20,20 @@ int turbo_response_new(turbo_response **out, int32_t status) {
     return 0;
 }
 
-static void drop_body(turbo_response *resp) {
-    if (resp->body_kind == TURBO__BODY_OWNED)
+static inline void drop_body(turbo_response *resp) {
+    switch (resp->body_kind) {
+    case TURBO__BODY_OWNED:
         turbo__free(resp->memory);
-    else if (resp->body_kind == TURBO__BODY_REF)
+        break;
+    case TURBO__BODY_REF:
         resp->free_fn(resp->free_user);
-    else if (resp->body_kind == TURBO__BODY_FILE)
+        break;
+    case TURBO__BODY_FILE:
         turbo__file_body_free(resp->memory);
+        break;
+    default: /* nothing of its own */
+        break;
+    }
     resp->body_kind = TURBO__BODY_NONE;
     resp->body = NULL;
     resp->body_len = 0;

@@ -14,7 +14,7 @@ if [ "$what" = run ]; then
   seconds=$1
   shift
 fi
-targets=${*:-http1_parse fields router conn}
+targets=${*:-http1_parse fields router conn conditional static}
 sh scripts/build.sh fuzz
 [ -d build/fuzz-seeds ] || python3 tests/fuzz/seed.py build/fuzz-seeds >/dev/null
 mkdir -p build/fuzz-found

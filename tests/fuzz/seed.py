@@ -133,8 +133,35 @@ def conn() -> Iterator[bytes]:
         yield bytes([server]) + first + steps + OPS["run"] + ANSWERS[n % len(ANSWERS)] + OPS["run"] + ENDS[n % len(ENDS)]
 
 
+CONDITIONS = {b"if-match": b"m", b"if-none-match": b"n", b"if-modified-since": b"s", b"if-unmodified-since": b"u", b"if-range": b"r"}
+
+
+def conditional() -> Iterator[bytes]:
+    """The Range and If- fields of the raw-socket cases, and tags that match."""
+    for sends in battery():
+        head = b"".join(sends).partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
+        pairs = [line.partition(b":")[::2] for line in head]
+        lines = [CONDITIONS[name.lower()] + value.strip() for name, value in pairs if name.lower() in CONDITIONS]
+        for how in (b"\x0d", b"\x0e", b"\x0c") if lines else ():
+            yield b"c" + how + b"\n".join(lines)
+            yield b"c" + how + b"\n".join(lines).replace(b'"nope"', b'"a"')
+        for name, value in pairs:
+            if name.lower() == b"range":
+                yield from (b"r" + bytes([size]) + value.strip() for size in range(7))
+            elif name.lower().endswith(b"since"):
+                yield b"d" + value.strip()
+
+
+def static() -> Iterator[bytes]:
+    for path in ("a", "d/a", "d/d/a", ".a", ".h/a", "%25", "a%20b", "l", "x", "u", "u/a", "o/a", "s/etc/passwd", "d/u", "d/p/a", "m/etc", "c", "d",
+                 "d/", "", "..", "../a", "%2e%2e/a", "..%2fa", "..%5ca", "d/../a", "./a", "/a", "//", "a%00", "%252e%252e/a", "d//a", "%zz",
+                 "a/", "d/p/l", "d/p/p", "..\\a", "%c0%ae%c0%ae/a", "d/d/../../../a", "d%2fa", "o/../a", "l/", "x/a", "aaaaaaaaaaaaaaaaaaaaaaaa"):
+        yield from (bytes([dots]) + path.encode("latin-1") for dots in (0, 1))
+
+
 def main(out: pathlib.Path) -> None:
-    for target, seeds in (("http1_parse", http1_parse()), ("fields", fields()), ("router", router()), ("conn", conn())):
+    for target, seeds in (("http1_parse", http1_parse()), ("fields", fields()), ("router", router()), ("conn", conn()),
+                          ("conditional", conditional()), ("static", static())):
         (out / target).mkdir(parents=True, exist_ok=True)
         for seed in set(seeds):
             if len(seed) <= LARGEST:
