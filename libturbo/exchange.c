@@ -483,6 +483,7 @@ static void on_gone(turbo__conn *conn) {
         turbo__count(ex->io->aborting ? &ex->io->abandoned : &ex->io->dropped, 1);
     ex->begun = 0;
     drop_rest(ex);
+    turbo__admission_leave(&ex->io->server->admission, &ex->peer);
 }
 
 const turbo__conn_events turbo__exchange_events = {on_begin, on_head,  on_chunk,     on_body, on_trailer,

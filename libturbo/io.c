@@ -56,15 +56,11 @@ static void pause_accept(turbo__io *io, int full) {
     uv_timer_start(&io->accept_timer, on_accept_timer, ACCEPT_PAUSE_MS, 0);
 }
 
-static int at_connections_max(const turbo__io *io) {
-    uint64_t max = io->server->settings.connections_max;
-    return max != 0 && turbo__server_connections(io->server) >= max;
-}
-
 static void adopt_socket(turbo__io *io, int fd, const turbo__peer *peer) {
     turbo__count(&io->accepted, 1);
     if (turbo__exchange_open(io, fd, peer) < 0) {
         turbo__count(&io->accept_errors, 1);
+        turbo__admission_leave(&io->server->admission, peer);
         close(fd);
     }
 }
@@ -109,15 +105,26 @@ static void place_socket(turbo__io *io, int fd, const turbo__peer *peer) {
     }
 }
 
+/* An address has its share. Whoever opens connections without end is not given an answer's work, too. */
+static void refuse_socket(turbo__io *io, int fd) {
+    turbo__count(&io->refused, 1);
+    turbo__admission_unreserve(&io->server->admission);
+    turbo__server_log_rarely(io->server, TURBO_LOG_WARN, "an address has connections_per_address_max connections");
+    close(fd);
+}
+
 /* @return 0 when the accept queue is empty, or accepting has to pause. */
 static int accept_one(turbo__acceptor *acceptor) {
     turbo__io *io = acceptor->io;
+    turbo__admission *admission = &io->server->admission;
     struct sockaddr_storage from;
-    if (at_connections_max(io)) {
+    if (turbo__admission_reserve(admission) < 0) {
         pause_accept(io, 1);
         return 0;
     }
     int fd = turbo__os_accept(acceptor->listener->fd, &from);
+    if (fd < 0)
+        turbo__admission_unreserve(admission);
     if (fd == TURBO_EAGAIN)
         return 0;
     if (fd == TURBO_ECLOSED)
@@ -130,7 +137,10 @@ static int accept_one(turbo__acceptor *acceptor) {
         return 0;
     }
     turbo__peer peer = peer_of(&from);
-    place_socket(io, fd, &peer);
+    if (turbo__admission_enter(admission, &peer) == 0)
+        place_socket(io, fd, &peer);
+    else
+        refuse_socket(io, fd);
     return 1;
 }
 
@@ -325,7 +335,7 @@ static int io_turn(void *self) {
     publish(io); /* what paused connections had kept back */
     io->turn_ns = 0;
     io->loads_known = 0;
-    if (io->full && !at_connections_max(io))
+    if (io->full && !turbo__admission_is_full(&io->server->admission))
         resume_accept(io);
     if (io->obeyed & TURBO__IO_CLOSE) {
         obey_close(io);

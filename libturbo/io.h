@@ -76,7 +76,7 @@ typedef struct turbo__io {
     _Atomic uint64_t coming; /* connections that others pass on to this loop, and that it has not taken yet */
 
     /* Counters: written by the loop's thread. */
-    _Atomic uint64_t taken, answered, shed, dropped, abandoned, accepted, accept_errors;
+    _Atomic uint64_t taken, answered, shed, dropped, abandoned, accepted, accept_errors, refused;
 } turbo__io;
 
 /** Set up; the loop is the shard's when shard has one and does I/O. @return 0; TURBO_ENOMEM; TURBO_EMFILE; TURBO_ESYS. */

@@ -67,6 +67,7 @@ static void server_free(turbo_server *server) {
     turbo__free(server->shards);
     free_routes(server);
     turbo__listener_free(server->listeners);
+    turbo__admission_free(&server->admission);
     pthread_mutex_destroy(&server->lock);
     pthread_cond_destroy(&server->changed);
     turbo__free(server);
@@ -124,13 +125,6 @@ int turbo__server_accepts(turbo_server *server) {
     if (state == TURBO__SERVER_RUNNING)
         return 0;
     return state < TURBO__SERVER_RUNNING ? TURBO_ESTATE : TURBO_ECLOSED;
-}
-
-uint64_t turbo__server_connections(const turbo_server *server) {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < server->io_count; i++)
-        sum += atomic_load_explicit(&server->ios[i]->group.connections, memory_order_relaxed);
-    return sum;
 }
 
 void turbo__server_log_rarely(turbo_server *server, int32_t level, const char *format, ...) {

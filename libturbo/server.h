@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "admission.h"
 #include "io.h"
 #include "listener.h"
 #include "log.h"
@@ -47,6 +48,7 @@ struct turbo_server {
     atomic_uint refs; /* the user's, the control thread's, one an I/O loop, one a request without a connection */
     atomic_uint state;
     atomic_uint all_closed; /* no I/O loop accepts any more, so none passes a connection on */
+    turbo__admission admission;
     _Atomic uint64_t body_memory;
     _Atomic uint64_t logged_ns; /* turbo__server_log_rarely() */
 
@@ -85,9 +87,6 @@ static inline int turbo__server_draining(const turbo_server *server) {
 static inline int turbo__server_all_closed(const turbo_server *server) {
     return atomic_load_explicit(&server->all_closed, memory_order_acquire) != 0;
 }
-
-/** Open connections of all loops. Thread: any. */
-uint64_t turbo__server_connections(const turbo_server *server);
 
 /** Log what would otherwise be said on every turn: at most once a second a server. */
 void turbo__server_log_rarely(turbo_server *server, int32_t level, const char *format, ...)

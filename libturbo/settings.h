@@ -49,6 +49,8 @@
     X(drain_timeout_ms, UINT, "ms", "", 0, 86400000, 30000, "A stop waits this long for answers; then abandons")       \
     X(on_fin, ENUM, "", "answer|cancel", 0, 1, 0, "A client that ends its sending side: answer it, or drop its requests") \
     X(connections_max, UINT, "connections", "", 0, 16777216, 0, "Open connections; more wait in the backlog; 0: no limit") \
+    X(connections_per_address_max, UINT, "connections", "", 0, 16777216, 0,                                            \
+      "Open connections of one IPv4 address or IPv6 /64; more are closed at once; 0: no limit")                        \
     X(backlog, UINT, "connections", "", 1, 65535, 1024, "Connections that the system holds until they are accepted")
 
 typedef struct turbo__settings {

@@ -55,7 +55,9 @@ int turbo_server_new(turbo_server **out, const turbo_options *options) {
         turbo__free(server);
         return rc;
     }
-    if ((rc = make_members(server)) < 0) {
+    if ((rc = turbo__admission_open(&server->admission, server->settings.connections_max,
+                                    server->settings.connections_per_address_max)) < 0 ||
+        (rc = make_members(server)) < 0) {
         turbo__server_unref(server);
         return rc;
     }

@@ -22,6 +22,7 @@ static void add_io(turbo_stats *s, const turbo__io *io) {
     s->abandoned += get(&io->abandoned);
     s->accepted += get(&io->accepted);
     s->accept_errors += get(&io->accept_errors);
+    s->refused += get(&io->refused);
     s->connections += get(&io->group.connections);
     s->bytes_in += get(&io->group.bytes_in);
     s->bytes_out += get(&io->group.bytes_out);
@@ -112,6 +113,7 @@ static const total totals[] = {
     TOTAL(body_memory, "gauge", "Bytes of gathered bodies held now"),
     TOTAL(timeouts_queue, "counter", "Requests answered without their handler after queue_timeout_ms"),
     TOTAL(timeouts_handler, "counter", "Requests answered 504 because their handler took longer than handler_timeout_ms"),
+    TOTAL(refused, "counter", "Connections closed at once: their address had connections_per_address_max"),
 };
 #define TOTAL_COUNT (sizeof totals / sizeof totals[0])
 

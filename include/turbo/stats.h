@@ -40,11 +40,12 @@ typedef struct turbo_stats {
     uint64_t body_memory;      /* bytes of gathered bodies held now                              */
     uint64_t timeouts_queue;   /* of shed: answered after queue_timeout_ms, without their handler */
     uint64_t timeouts_handler; /* of answered: 504, the handler took longer than handler_timeout_ms */
+    uint64_t refused;          /* connections closed at once, by connections_per_address_max       */
     /* -- since 0.1; new members follow here -- */
 } turbo_stats;
 
 /** An empty snapshot that knows its size. */
-#define TURBO_STATS_INIT {sizeof(turbo_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define TURBO_STATS_INIT {sizeof(turbo_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /** Counters of one shard. */
 typedef struct turbo_shard_stats {

@@ -1,5 +1,6 @@
 """Every limit at n - 1, n and n + 1; every timeout."""
 
+import select
 import socket
 import time
 from typing import Iterator
@@ -159,6 +160,67 @@ def test_connections_max_makes_others_wait(start, kind: str) -> None:
         assert third.answer().body == OK_BODY  # once a place is free
     assert clients[1].request("/stats").json()["connections"] <= 2
     clients[1].close()
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_connections_max_is_exact(start, kind: str, most: int) -> None:
+    """Also where several loops accept at once."""
+    server = start(kind, "--connections-max", str(most))
+    clients = [server.client() for _ in range(most + 8)]
+    for client in clients:
+        client.send(request("/stats"))
+    for client in clients[:-1]:  # whoever is served makes room for another
+        counted = 0
+        while counted == 0:
+            ready, _, _ = select.select([c.socket for c in clients if c.socket.fileno() >= 0], [], [], harness.TIMEOUT)
+            assert ready, "nobody is served"
+            served = next(c for c in clients if c.socket in ready)
+            counted = served.answer().json()["connections"]
+            assert 1 <= counted <= most
+            served.close()
+    (last,) = [client for client in clients if client.socket.fileno() >= 0]
+    assert 1 <= last.answer().json()["connections"] <= most
+    last.close()
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_connections_of_an_address_are_exact(start, kind: str, most: int) -> None:
+    server = start(kind, "--connections-per-address-max", str(most))
+    clients = [server.client() for _ in range(most)]
+    for client in clients:
+        assert client.request().body == OK_BODY
+    for _ in range(2):
+        with server.client() as more:
+            assert more.rest() == b""  # closed at once, without an answer
+    assert clients[-1].request("/stats").json()["refused"] == 2
+    assert clients[-1].request("/stats").json()["connections"] == most
+    if kind not in ("python", "single"):  # another address has its own share
+        with socket.socket() as other:
+            other.settimeout(harness.TIMEOUT)
+            other.bind(("127.0.0.2", 0))
+            other.connect(server.address)
+            other.sendall(request())
+            assert other.recv(65536).startswith(b"HTTP/1.1 200 ")
+    clients.pop().close()
+    for client in clients:
+        assert client.request().body == OK_BODY
+        client.close()
+
+    def comes_in() -> bool:
+        with server.client() as again:
+            again.send(request())
+            try:
+                return again.answer().body == OK_BODY
+            except (harness.Closed, ConnectionError):
+                return False
+
+    wait_until(comes_in, "the place is free again")
+
+
+def test_unix_sockets_have_no_address(start, kind: str, tmp_path) -> None:
+    server = start(kind, "--host", f"unix:{tmp_path}/s", "--connections-per-address-max", "1")
+    with server.client() as first, server.client() as second:
+        assert first.request().body == second.request().body == OK_BODY
 
 
 # -- timeouts --

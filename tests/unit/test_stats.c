@@ -33,6 +33,7 @@ static void set_up(void) {
                                         &io->group.timeouts_idle};
         for (uint64_t n = 0; n < sizeof counters / sizeof *counters; n++)
             atomic_store(counters[n], (n + 1) * (i == 0 ? 1 : 100));
+        atomic_store(&io->refused, 161 + i);
         turbo_shard *shard = &shards[i];
         shard->index = (uint32_t)i;
         atomic_store(&shard->taken, 10000);
@@ -74,7 +75,7 @@ Test(stats, snapshot_is_the_sum_of_all_loops_and_shards, .init = set_up) {
     for (uint64_t n = 0; n < 14; n++)
         cr_expect_eq(got[n], 101 * (n + 1) + shards_add[n], "counter %llu", (unsigned long long)n);
     cr_expect_eq(s.body_memory, 15);
-    cr_expect(s.timeouts_queue == 283 && s.timeouts_handler == 303);
+    cr_expect(s.timeouts_queue == 283 && s.timeouts_handler == 303 && s.refused == 323);
     cr_expect_eq(s.size, sizeof s);
 }
 
@@ -141,7 +142,7 @@ Test(stats, json_holds_totals_shards_and_loops, .init = set_up) {
                     "\"connections\":707,\"bytes_in\":808,\"bytes_out\":909,\"accept_errors\":1010,"
                     "\"parse_errors\":1111,"
                     "\"timeouts_head\":1212,\"timeouts_body\":1313,\"timeouts_idle\":1414,"
-                    "\"body_memory\":15,\"timeouts_queue\":283,\"timeouts_handler\":303,\"shards\":[{");
+                    "\"body_memory\":15,\"timeouts_queue\":283,\"timeouts_handler\":303,\"refused\":323,\"shards\":[{");
     expect_in(text, "{\"requests\":42,\"batches\":52,\"queued\":62,\"queued_max\":72,\"inflight\":7,\"inflight_max\":9,"
                     "\"shed\":82,\"dropped\":92,\"wakeups\":102,"
                     "\"pool_threads\":4,\"pool_queued\":112,\"pool_busy\":3,\"pool_requests\":122,\"pool_dropped\":132,\"expired\":142,\"timed_out\":152,"
@@ -155,7 +156,7 @@ Test(stats, json_holds_totals_shards_and_loops, .init = set_up) {
 Test(stats, json_is_balanced_without_shards_and_loops) {
     server = (turbo_server){0};
     char *text = text_of(TURBO_STATS_JSON);
-    expect_in(text, "\"body_memory\":0,\"timeouts_queue\":0,\"timeouts_handler\":0,\"shards\":[],\"io\":[]}");
+    expect_in(text, "\"body_memory\":0,\"timeouts_queue\":0,\"timeouts_handler\":0,\"refused\":0,\"shards\":[],\"io\":[]}");
     turbo_free(text);
 }
 
@@ -175,7 +176,7 @@ Test(stats, prometheus_names_each_metric_once, .init = set_up) {
     }
     for (const char *at = text; (at = strstr(at, "# HELP ")) != NULL; at++)
         helps++;
-    cr_expect(types == helps && types == 17 + 14 + 2, "%d %d", types, helps);
+    cr_expect(types == helps && types == 18 + 14 + 2, "%d %d", types, helps);
     turbo_free(text);
 }
 

@@ -97,6 +97,7 @@ typedef struct turbo_stats {
     uint64_t body_memory;
     uint64_t timeouts_queue;
     uint64_t timeouts_handler;
+    uint64_t refused;
 } turbo_stats;
 typedef struct turbo_shard_stats {
     size_t size;

@@ -33,7 +33,7 @@ PyObject *turbopy_stats_of_server(turbo_server *server) {
 #define PUT(name) || put(dict, #name, s.name) < 0
     if (dict == NULL PUT(taken) PUT(answered) PUT(shed) PUT(dropped) PUT(abandoned) PUT(accepted) PUT(connections)
             PUT(bytes_in) PUT(bytes_out) PUT(accept_errors) PUT(parse_errors) PUT(timeouts_head) PUT(timeouts_body)
-                PUT(timeouts_idle) PUT(body_memory) PUT(timeouts_queue) PUT(timeouts_handler))
+                PUT(timeouts_idle) PUT(body_memory) PUT(timeouts_queue) PUT(timeouts_handler) PUT(refused))
         Py_CLEAR(dict);
 #undef PUT
     return dict;
