@@ -92,6 +92,8 @@ static void print_address(const turbo_server *server, const arguments *args, con
     fflush(stdout);
 }
 
+#define LOST 3 /* exit code: requests that were taken have had no answer when the drain ended */
+
 /* A signal that comes as soon as the line is read must already end the server gracefully: it is held back until
  * turbo_server_run() takes it. */
 static int serve(turbo_server *server, const arguments *args, const turbo_options *options) {
@@ -104,7 +106,11 @@ static int serve(turbo_server *server, const arguments *args, const turbo_option
     if (rc < 0)
         return rc;
     print_address(server, args, options);
-    return turbo_server_run(server);
+    if ((rc = turbo_server_run(server)) < 0)
+        return rc;
+    turbo_stats stats = TURBO_STATS_INIT;
+    rc = turbo_server_stats(server, &stats);
+    return rc == 0 && stats.abandoned > 0 ? LOST : rc;
 }
 
 static int run(const arguments *args, const turbo_options *options) {
@@ -150,7 +156,7 @@ int main(int argc, char **argv) {
     if (rc == 0) {
         rc = run(&args, options);
         turbo_options_free(options);
-        return rc < 0 ? 1 : 0;
+        return rc < 0 ? 1 : rc;
     }
     turbo_options_free(options);
     return rc < 0 ? 2 : 0;

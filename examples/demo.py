@@ -8,6 +8,7 @@ Every setting of turbo.settings() is a flag; --help lists them.
 import argparse
 import asyncio
 import itertools
+import logging
 import threading
 import time
 import zlib
@@ -215,12 +216,15 @@ def main() -> None:
         options["unix"] = options["host"][len("unix:") :]
     if options["mode"] != "single":  # which has no streamed bodies
         app.post("/upload", body="streamed", body_max_bytes=UPLOAD_MAX)(upload)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # the counts at the end, to standard error
     try:
         if files is not None:
             app.static("/files", files, index="index.html")
         app.run(**options)
     except (ValueError, OSError) as error:
         raise SystemExit(f"demo.py: {error}") from None
+    if app.stats()["abandoned"]:
+        raise SystemExit(3)  # requests that were taken have had no answer when the drain ended
 
 
 if __name__ == "__main__":

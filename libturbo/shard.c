@@ -487,3 +487,5 @@ size_t turbo_shard_queued(const turbo_shard *shard) {
 }
 
 size_t turbo_shard_inflight(const turbo_shard *shard) { return (size_t)turbo__gate_inside(&shard->gate); }
+
+int turbo_shard_draining(const turbo_shard *shard) { return turbo__server_draining(shard->server); }

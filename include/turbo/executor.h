@@ -204,6 +204,19 @@ TURBO_API size_t turbo_shard_queued(const turbo_shard *shard);
 TURBO_API size_t turbo_shard_inflight(const turbo_shard *shard);
 
 /**
+ * Whether a stop of the server has begun. What streams without an end of its own (events, a log) looks at this and ends; at
+ * drain_timeout_ms it is cut off, and its handler told as of a client that has gone.
+ *
+ * @param shard  not NULL.
+ * @return 1 when it has, else 0; once 1 it stays 1.
+ *
+ * Owns: nothing.
+ * Thread: any.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API int turbo_shard_draining(const turbo_shard *shard);
+
+/**
  * Send the answers made on the shard's thread since the last flush. At the end of a batch, and on shards with a
  * thread of the library's at the end of each loop turn, it happens by itself; a driven shard whose host answers
  * between two polls calls it once for all those answers.

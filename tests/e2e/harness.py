@@ -138,12 +138,12 @@ class Server:
     def wait(self) -> int:
         return self.process.wait(TIMEOUT)
 
-    def stop(self) -> str:
-        """End it as an operator does; it must end well. Returns what it wrote to standard error."""
+    def stop(self, code: int = 0) -> str:
+        """End it as an operator does; it must end well, or as `code` says. Returns what it wrote to standard error."""
         if self.process.poll() is None and not self.stopping:  # a second signal would end the drain
             self.signal(signal.SIGTERM)
         try:
-            code = self.wait()
+            ended = self.wait()
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGABRT)
             self.process.wait()
@@ -152,13 +152,13 @@ class Server:
             self.process.stdout.close()
         errors = self.errors()
         self.stderr.close()
-        assert code == 0, f"ended with {code}\n{errors}"
+        assert ended == code, f"ended with {ended}\n{errors}"
         assert "Sanitizer" not in errors and "runtime error" not in errors, errors
         return errors
 
-    def totals(self) -> Totals:
-        """Stop, and read the C demo's last words."""
-        return totals_of(self.stop())
+    def totals(self, code: int = 0) -> Totals:
+        """Stop, and read the library's last words."""
+        return totals_of(self.stop(code))
 
     def kill(self) -> None:
         if self.process.poll() is None:

@@ -415,3 +415,18 @@ Test(overdue, each_request_is_answered_once_however_close_it_is) {
     rig_end(&r);
     cr_expect_not(failing_alloc_leaks());
 }
+
+/* -- drains -- */
+
+Test(overdue, handlers_see_that_a_stop_has_begun) {
+    rig r;
+    outcome out = {0};
+    turbo_shard *on = start(&r, "");
+    turbo_request *req = give(&r, "/never", &out);
+    cr_expect_eq(turbo_shard_draining(on), 0);
+    cr_assert_eq(turbo_server_stop(r.server, NULL, NULL), 0);
+    cr_expect_eq(turbo_shard_draining(on), 1);
+    cr_expect_eq(turbo_request_reply(req, 200, NULL, NULL, 0), 0);
+    rig_end(&r);
+    cr_expect_eq(out.answered, 1);
+}

@@ -293,6 +293,7 @@ def test_handler_that_takes_too_long_is_told(serve: Serve) -> None:
     assert 0 < left[0] <= 50
     assert kept[0].timed_out and kept[0].cancelled and kept[0].deadline_ms == 0
     assert server.shards[0].inflight == 1, "its handler is not done"
+    assert not server.shards[0].draining
     kept[0].reply(200)  # thrown away
     assert server.shards[0].inflight == 0
     assert client.get("/never").body == b"-1"

@@ -148,3 +148,27 @@ def test_threads_handler_that_looks_can_end_itself(serve: Serve) -> None:
     client = serve(app)
     assert client.get("/").status == 504
     wait_until(lambda: client.app.shards[0].inflight == 0)
+
+
+def test_a_stream_without_an_end_sees_the_stop(serve: Serve, loop_name: str) -> None:
+    app = turbo.App()
+
+    @app.get("/")
+    def handler(request: turbo.Request) -> turbo.StreamingResponse:
+        async def ticks() -> Any:
+            while not request.shard.draining:
+                yield b"tick"
+                await asyncio.sleep(0.001)
+            yield b"end"
+
+        return turbo.StreamingResponse(ticks())
+
+    client = serve(app, loop=loop_name)
+    with client.socket() as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        text = s.recv(65536)
+        app.stop()
+        while part := s.recv(65536):
+            text += part
+    assert text.endswith(b"end\r\n0\r\n\r\n")
+    assert app.stats()["abandoned"] == 0

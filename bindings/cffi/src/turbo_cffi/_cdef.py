@@ -170,6 +170,7 @@ void turbo_shard_data_set(turbo_shard *shard, void *data);
 void *turbo_shard_data(const turbo_shard *shard);
 size_t turbo_shard_queued(const turbo_shard *shard);
 size_t turbo_shard_inflight(const turbo_shard *shard);
+int turbo_shard_draining(const turbo_shard *shard);
 void turbo_shard_flush(turbo_shard *shard);
 int turbo_shard_post(turbo_shard *shard, turbo_shard_fn fn, void *user);
 int turbo_shard_timer(turbo_timer **out, turbo_shard *shard, uint64_t delay_ms, turbo_shard_fn fn, void *user);

@@ -49,6 +49,7 @@ class Shard:
     index = property(lambda self: lib.turbo_shard_index(self.ptr), doc="Its number.")
     queued = property(lambda self: lib.turbo_shard_queued(self.ptr), doc="Requests that wait, at this moment.")
     pool_threads = property(lambda self: lib.turbo_shard_pool_threads(self.ptr), doc="Threads of its pool; 0: none.")
+    draining = property(lambda self: lib.turbo_shard_draining(self.ptr) != 0, doc="Whether a stop has begun.")
     inflight = property(lambda self: lib.turbo_shard_inflight(self.ptr), doc="Requests with the executor, likewise.")
 
     def submit(self, request: Request) -> None:

@@ -361,7 +361,14 @@ static PyObject *shard_pool_threads(ShardObject *self, void *unused) {
     return PyLong_FromSize_t(turbo_shard_pool_threads(self->shard));
 }
 
+static PyObject *shard_draining(ShardObject *self, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(turbo_shard_draining(self->shard));
+}
+
 static PyGetSetDef shard_getset[] = {
+    {"draining", (getter)shard_draining, NULL,
+     "Whether a stop has begun: what streams without an end of its own ends then.", NULL},
     {"pool_threads", (getter)shard_pool_threads, NULL, "Threads of the pool, for routes with threads=.", NULL},
     {"queued", (getter)shard_queued, NULL, "Requests that wait.", NULL},
     {"inflight", (getter)shard_inflight, NULL, "Requests that handlers work on.", NULL},
