@@ -35,7 +35,7 @@ help:
 	@echo "make bench-convoy   handlers that keep the GIL beside ones that do not (CONVOY_ROUNDS)"
 	@echo "make bench-loops    asyncio and uvloop on a CPython without a GIL (LOOPS_ROUNDS)"
 	@echo "make bench-instructions   count instructions and system calls of a request"
-	@echo "make bench-memory   memory of idle connections, clients that never read and large answers, beside nginx (4 minutes)"
+	@echo "make bench-memory   memory of idle connections, clients that never read and large answers, beside nginx (5 minutes)"
 	@echo "make overload  goodput against offered load, up to 5 x the capacity (8 minutes); DOCS=1 writes docs/overload.md"
 	@echo "make sweep     the Python demo with one setting changed at a time (8 minutes; FULL=1: the grid too, 13 minutes;"
 	@echo "               SWEEP_ROUNDS, SWEEP_SECONDS); DOCS=1 writes docs/results.md, else all goes into build/"
