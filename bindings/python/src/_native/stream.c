@@ -93,8 +93,9 @@ PyObject *turbopy_stream_open(RequestObject *request, PyObject *response) {
         PyErr_SetString(PyExc_RuntimeError, why);
         return NULL;
     }
-    if (begin(request, (ResponseObject *)response) < 0)
-        return NULL;
+    int rc = begin(request, (ResponseObject *)response);
+    if (rc != 0)
+        return rc < 0 ? NULL : turbopy_raise(TURBO_ESTATE, "respond(): the request has an answer already");
     request->writing = 1;
     Py_RETURN_NONE;
 }
