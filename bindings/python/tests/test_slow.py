@@ -121,7 +121,7 @@ def test_it_is_off_by_default(serve: Serve, warnings: Lines) -> None:
 
 
 def test_debug_means_100_ms_and_the_loops_own_debug_mode(serve: Serve, loop_name: str, warnings: Lines) -> None:
-    app = slow_app()
+    app = slow_app(warnings)
     client = serve(app, debug=True, loop=loop_name)
     loop = app.shards[0].loop
     assert loop is not None and loop.get_debug()
