@@ -69,6 +69,8 @@ static void abandon(turbo_request *req) {
     /* As soon as a shard sees `cancelled` it drops a request from its queue, with the answer path's reference. */
     turbo_request_retain(req);
     atomic_store_explicit(&req->cancelled, 1, memory_order_release);
+    if (req->incoming != NULL) /* before its reader is told: what it reads then must say that the client has gone */
+        turbo__body_drop(req);
     if (req->answered && !req->streamed) {
         turbo__request_answer_done(req);
         turbo_request_release(req);
@@ -84,8 +86,6 @@ static void abandon(turbo_request *req) {
     } else if (req->writable_fn != NULL && atomic_exchange(&req->want_writable, 0) != 0) {
         req->writable_fn(req, req->writable_user); /* its next write finds the client gone */
     }
-    if (req->incoming != NULL)
-        turbo__body_drop(req);
     turbo_request_release(req);
 }
 
