@@ -61,6 +61,9 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = TIME
 # -- the server --
 
 
+LOST = 3  # exit code of a demo that has left requests without an answer
+
+
 class Totals(NamedTuple):
     """What became of the requests, as the server says when it has stopped."""
 

@@ -7,12 +7,11 @@ from typing import Callable, List
 import pytest
 
 import harness
-from harness import OK_BODY, TIMEOUT, Client, Closed, Server, request, wait_until
+from harness import LOST, OK_BODY, TIMEOUT, Client, Closed, Server, request, wait_until
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 IDS = ["SIGTERM", "SIGINT"]
 Start = Callable[..., Server]
-LOST = 3  # exit code of a demo that has left requests without an answer
 
 
 def refuses(server: Server) -> bool:

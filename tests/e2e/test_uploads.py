@@ -9,7 +9,7 @@ from typing import Callable, Iterator, List
 import pytest
 
 import harness
-from harness import OK_BODY, Answer, Client, Closed, Server, chunked, request, wait_until
+from harness import LOST, OK_BODY, Answer, Client, Closed, Server, chunked, request, wait_until
 
 Start = Callable[..., Server]
 
@@ -263,4 +263,5 @@ def test_a_drain_does_not_wait_for_ever(start: Start, server: Server) -> None:
             assert client.rest() == b""
         except (Closed, ConnectionError, socket.timeout) as error:
             assert not isinstance(error, socket.timeout)
-    assert server.wait() == 0
+    assert server.wait() == LOST
+    assert server.totals(code=LOST).abandoned == 1
