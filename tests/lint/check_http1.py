@@ -3,7 +3,7 @@
 Names stand in backquotes; the page's first table says what they look like. They are checked wherever they stand. In a
 table whose last column is "tests" each row needs one. A requirement also needs a known level, and a function that
 implements it, or "not met: ..." with what happens instead; then it may be without a test. Every setting
-(libturbo/settings.h) that is a limit has a row in the table of limits.
+(libturbo/settings.h) has a row in the table of limits, or in that of the other settings.
 
 usage: check_http1.py PROJECT_DIR
 """
@@ -14,8 +14,7 @@ from pathlib import Path
 
 COLUMNS = ["§", "level", "requirement", "where", "tests"]
 EXAMPLES = ["written", "is"]
-LIMITS = "limit"  # first column of that table
-NO_HTTP = {"batch_max"}  # limits that no client meets
+SETTINGS = {"limit", "setting"}  # first columns of those tables
 LEVELS = {"MUST", "MUST NOT", "SHOULD", "SHOULD NOT"}
 CODE = re.compile(r"(\w+\.c):(\w+)")
 CONFORMANCE = re.compile(r"([\w-]+\.http): (.+)")
@@ -88,14 +87,13 @@ def check_row(project: Project, header: list, cells: list) -> list:
     return bad + check_cell(project, cells[4], "test", not is_unmet(cells))
 
 
-def limits_of_settings(root: Path) -> set:
-    names = re.findall(r"^    X\((\w+),", (root / "libturbo/settings.h").read_text(), re.M)
-    return {name for name in names if re.search("_(max|max_bytes|timeout_ms)$", name)} - NO_HTTP
+def settings_of(root: Path) -> set:
+    return set(re.findall(r"^    X\((\w+),", (root / "libturbo/settings.h").read_text(), re.M))
 
 
 def main(root: Path) -> int:
     project = Project(root)
-    unlisted = limits_of_settings(root)
+    unlisted = settings_of(root)
     page = root / "docs/http1.md"
     bad, rows, tests = [], [], set()
     header: list = []
@@ -106,13 +104,13 @@ def main(root: Path) -> int:
         elif header[-1] == "tests" and not set(cells[0]) <= set("-"):
             bad += [f"{page.name}:{number}: {why}" for why in check_row(project, header, cells)]
             rows += [cells] if header == COLUMNS else []
-            unlisted -= set(re.findall(r"\w+", cells[0])) if header[0] == LIMITS else set()
+            unlisted -= set(re.findall(r"\w+", cells[0])) if header[0] in SETTINGS else set()
         for name in [] if header == EXAMPLES else re.findall(r"`([^`]+)`", line):
             kind, exists = project.find(name)
             tests |= {name} if kind == "test" else set()
             if not exists:
                 bad.append(f"{page.name}:{number}: there is no `{name}`")
-    bad += [f"{page.name}: the limits lack {name}" for name in sorted(unlisted)]
+    bad += [f"{page.name}: no test is named for the setting {name}" for name in sorted(unlisted)]
     unmet = sum(is_unmet(row) for row in rows)
     print("\n".join(bad) or f"http1: {len(rows)} requirements, {len(rows) - unmet} met, {unmet} not; "
           f"{len(tests)} tests named")

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +61,25 @@ Test(listener, port_0_finds_a_free_port_that_accepts) {
     uint16_t port = list->port;
     turbo__listener_free(list);
     cr_expect_not(can_connect(port));
+}
+
+/* What the system counts and what it holds at most, of a listening socket. */
+static struct tcp_info queue_of(int fd) {
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+    cr_assert_eq(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+    return info;
+}
+
+Test(listener, the_system_holds_backlog_connections) {
+    for (int backlog = 1; backlog <= 3; backlog++) {
+        turbo__listener *list = NULL;
+        cr_assert_eq(turbo__listener_open(&list, "127.0.0.1:0", backlog, 1, err, sizeof err), 0, "%s", err);
+        cr_expect_eq(queue_of(list->fd).tcpi_sacked, (uint32_t)backlog);
+        cr_expect(can_connect(list->port));
+        cr_expect_eq(queue_of(list->fd).tcpi_unacked, 1, "it waits to be accepted");
+        turbo__listener_free(list);
+    }
 }
 
 Test(listener, spread_makes_sockets_that_share_a_port) {

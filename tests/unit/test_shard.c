@@ -69,6 +69,19 @@ Test(shard, a_poll_runs_at_most_one_batch_and_says_that_there_is_more) {
     rig_end(&r);
 }
 
+Test(shard, a_batch_holds_batch_max_and_not_one_more) {
+    for (size_t n = 2; n <= 4; n++) {
+        rig r;
+        outcome out = {0};
+        turbo_shard *shard = new_driven(&r, "batch_max=3");
+        submit(shard, &r, &out, n);
+        rig_settle(&r);
+        cr_expect(r.seen.count == n && r.seen.batches == (n <= 3 ? 1 : 2));
+        cr_expect_eq(r.seen.batch_sizes[0], n < 3 ? n : 3);
+        rig_end(&r);
+    }
+}
+
 Test(shard, batches_keep_the_order_of_arrival) {
     rig r;
     outcome out = {0};
