@@ -376,7 +376,7 @@ def test_a_streamed_body_is_read_part_by_part(serve: Serve) -> None:
     """1 MiB to a handler that reads it all; then a client that goes in the middle."""
     sizes: List[int] = []
     calls: List[int] = []
-    closed = threading.Event()
+    closed, begun = threading.Event(), threading.Event()
 
     def go_on(request: Request) -> None:
         calls.append(1)
@@ -397,6 +397,7 @@ def test_a_streamed_body_is_read_part_by_part(serve: Serve) -> None:
     def handler(request: Request) -> None:
         request.on_body(go_on)
         go_on(request)
+        begun.set()
 
     server = Server(shards=1)
     server.route("POST", "/", handler, RouteOptions(body="streamed", body_window_bytes=1000))
@@ -405,7 +406,9 @@ def test_a_streamed_body_is_read_part_by_part(serve: Serve) -> None:
     assert len(sizes) > 1 and len(calls) > 1
     assert not server.core.watches, "an answered request is watched no more"
     with socket.create_connection(("127.0.0.1", client.port), DEADLINE) as s:
+        begun.clear()
         s.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc")
+        assert begun.wait(DEADLINE), "one that goes sooner is dropped before its handler"
     assert closed.wait(DEADLINE)
 
 
