@@ -36,14 +36,25 @@ static int field_text(PyObject *value, turbo_str *out, PyObject **keep) {
     return 0;
 }
 
-static int add_field(turbo_response *resp, PyObject *name, PyObject *value) {
+typedef int (*take_field)(void *to, turbo_str name, turbo_str value);
+
+static int take_header(void *resp, turbo_str name, turbo_str value) {
+    return turbo_response_field_add(resp, name.data, name.len, value.data, value.len);
+}
+
+static int take_trailer(void *req, turbo_str name, turbo_str value) {
+    return turbo_request_respond_trailer(req, name.data, name.len, value.data, value.len);
+}
+
+/* @param wrong  what is said of one that is refused; a format of name and value. */
+static int give_field(take_field take, void *to, PyObject *name, PyObject *value, const char *wrong) {
     turbo_str name_text, value_text;
     PyObject *keep_name = NULL, *keep_value = NULL;
     int rc = -1;
     if (field_text(name, &name_text, &keep_name) == 0 && field_text(value, &value_text, &keep_value) == 0) {
-        rc = turbo_response_field_add(resp, name_text.data, name_text.len, value_text.data, value_text.len);
+        rc = take(to, name_text, value_text);
         if (rc == TURBO_EINVAL)
-            PyErr_Format(PyExc_ValueError, "header field %R: %R is malformed, or is the library's to send", name, value);
+            PyErr_Format(PyExc_ValueError, wrong, name, value);
         else if (rc < 0)
             turbopy_raise(rc, NULL);
     }
@@ -52,20 +63,12 @@ static int add_field(turbo_response *resp, PyObject *name, PyObject *value) {
     return rc;
 }
 
+static int add_field(turbo_response *resp, PyObject *name, PyObject *value) {
+    return give_field(take_header, resp, name, value, "header field %R: %R is malformed, or is the library's to send");
+}
+
 int turbopy_response_trailer(turbo_request *req, PyObject *name, PyObject *value) {
-    turbo_str name_text, value_text;
-    PyObject *keep_name = NULL, *keep_value = NULL;
-    int rc = -1;
-    if (field_text(name, &name_text, &keep_name) == 0 && field_text(value, &value_text, &keep_value) == 0) {
-        rc = turbo_request_respond_trailer(req, name_text.data, name_text.len, value_text.data, value_text.len);
-        if (rc == TURBO_EINVAL)
-            PyErr_Format(PyExc_ValueError, "trailer field %R: %R is malformed, or may not be a trailer", name, value);
-        else if (rc < 0)
-            turbopy_raise(rc, NULL);
-    }
-    Py_XDECREF(keep_name);
-    Py_XDECREF(keep_value);
-    return rc;
+    return give_field(take_trailer, req, name, value, "trailer field %R: %R is malformed, or may not be a trailer");
 }
 
 static int add_pair(turbo_response *resp, PyObject *pair) {
