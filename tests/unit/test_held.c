@@ -10,6 +10,8 @@
 #include "../support/client.h"
 #include "../support/failing_alloc.h"
 #include "../support/rig.h"
+#include "io.h"
+#include "server.h"
 
 TestSuite(held, .timeout = 120);
 
@@ -416,6 +418,9 @@ Test(held, it_is_dropped_when_the_client_has_gone) {
 
 /* -- stops -- */
 
+/* Whether the stop has come to the loop of the connections. */
+static int is_draining(const rig *r) { return *(const volatile uint8_t *)&r->server->ios[0]->group.draining; }
+
 Test(held, a_drain_answers_it) {
     for (size_t i = 0; i < TOPOLOGIES; i++) {
         rig r;
@@ -424,6 +429,7 @@ Test(held, a_drain_answers_it) {
         client_send(&c, POST GET);
         expect_begun(&r, 1, 2);
         cr_expect_eq(turbo_server_stop(r.server, NULL, NULL), 0);
+        RUN_UNTIL(&r, is_draining(&r));
         expect_begun(&r, 1, 2);
         reply(&r, 0, "0");
         expect_begun(&r, 2, 2);
