@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 
 import good  # noqa: E402
 import harness  # noqa: E402
-from harness import Server, totals_of, wait_until  # noqa: E402
+from harness import SAID, Server, totals_of, wait_until  # noqa: E402
 
 # Short, so that the server's own timeouts are met in a run of seconds; no good client is as slow.
 FLAGS = ["--head-timeout-ms", "1500", "--body-stall-timeout-ms", "1500", "--idle-timeout-ms", "3000"]
@@ -45,8 +45,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--asan", action="store_true", help="the C demos of build/asan")
     return parser.parse_args()
 
-
-EXPECTED = ("stopped: ", "stopping: ", "threads run handlers: ")  # what the demos say at the level INFO
 
 class Chaos:
     """One demo from its start to its end."""
@@ -151,7 +149,7 @@ class Chaos:
             errors = self.server.stop()
             if self.kind not in harness.PYTHON_KINDS:
                 totals_of(errors)
-            rest = [line for line in errors.splitlines() if not any(word in line for word in EXPECTED)]
+            rest = [line for line in errors.splitlines() if not any(word in line for word in SAID)]
             self.judge(not rest, f"standard error: {rest[:5] if rest else 'nothing'}")
         except AssertionError as error:
             self.judge(False, f"end: {error}")
