@@ -66,7 +66,7 @@ def test_middleware(serve: Serve) -> None:
     app = section("middleware")["app"]
     client = serve(app)
     assert client.get("/?forbidden").status == 403 and client.get("/users/7?v").status == 200
-    assert app.shards[0].state["last"] > 0
+    assert 0 < app.shards[0].state["last"] < 10  # uvloop counts in whole milliseconds: its sleep may end early
 
 
 def test_background(serve: Serve) -> None:

@@ -39,7 +39,7 @@ def slow_app(seen: Callable[[], object] = always) -> turbo.App:
 
     def spin_here(seconds: float) -> None:
         end = time.monotonic() + seconds
-        while time.monotonic() < end or (not seen() and time.monotonic() < end + 10):
+        while time.monotonic() < end or (not seen() and time.monotonic() < end + 4):
             pass
 
     @app.get("/sync/{n}")
@@ -103,7 +103,7 @@ def test_what_blocks_is_logged(serve: Serve, mode: Dict[str, Any], loop_name: st
     for line in (while_it_blocks, after):
         assert f"GET {path} ({route}) block" in line or f"batch of 1 for GET {route} block" in line
     taken = int(after.split(" for ")[-1].split(" ms")[0])
-    assert 200 <= taken and "shard 0" in after
+    assert 200 <= taken < 5000 and "shard 0" in after
 
 
 @pytest.mark.parametrize("path", ["/waits", "/pool", "/quick"])
