@@ -7,7 +7,7 @@ pytest_count() { tail -n 1 "$1" | sed -nE "s/^(.*[^0-9])?([0-9]+) ($2)( .*|,.*)?
 
 run_pytest() { # name python directory_or_file...
   local log=build/pytest-$1.log status ok bad err out
-  timeout 600 "$2" -m pytest -q -p no:cacheprovider -rs "${@:3}" 2>&1 | tee "$log"
+  timeout 600 "$2" -m pytest -q -p no:cacheprovider -rsfE "${@:3}" 2>&1 | tee "$log"
   status=${PIPESTATUS[0]}
   ok=$(pytest_count "$log" passed)
   bad=$(pytest_count "$log" failed)
@@ -16,6 +16,7 @@ run_pytest() { # name python directory_or_file...
   passed=$((passed + ${ok:-0}))
   failed=$((failed + ${bad:-0} + ${err:-0}))
   skipped=$((skipped + ${out:-0}))
+  name "$(sed -nE "s/^(FAILED|ERROR) (.*)/$1: \2/p" "$log")"
   # Also what pytest itself does not count as a failure: a time-out, a crash, no tests at all.
   if [ "$status" != 0 ] && [ -z "$bad$err" ]; then count "pytest $1 (status $status)" 1; fi
 }

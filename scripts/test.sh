@@ -5,12 +5,15 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 passed=0
 failed=0
+names="" # of what failed, a line each: the last lines say them again
 mkdir -p build
 
 say() { printf '\n== %s\n' "$*"; }
 
+name() { [ -z "$1" ] || names+="$1"$'\n'; }
+
 count() { # name status
-  if [ "$2" = 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $1"; fi
+  if [ "$2" = 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $1"; name "$1"; fi
 }
 
 # Run ctest for a preset and add up its own counts.
@@ -27,6 +30,7 @@ run_ctest() {
   if [ -z "$total" ]; then count "ctest $1" 1; return; fi
   passed=$((passed + total - bad))
   failed=$((failed + bad))
+  name "$(sed -n "s/^[[:space:]]*[0-9]* - \([^ ]*\) (.*/$1: \1/p" "$log")"
   # Criterion counts a leak report as a pass, so the reports themselves are the judge.
   if ls build/sanitizer.* >/dev/null 2>&1; then
     cat build/sanitizer.*
@@ -71,5 +75,6 @@ if [ -f scripts/test-python.sh ]; then
   . scripts/test-python.sh
 fi
 
+[ -z "$names" ] || printf '\nFAILED:\n%s' "$names"
 printf '\n%d passed, %d failed\n' $passed $failed
 [ $failed = 0 ]
