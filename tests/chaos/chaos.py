@@ -40,7 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60, help="of chaos, for each demo [%(default)s]")
     parser.add_argument("--good", type=int, default=20, help="good clients [%(default)s]")
     parser.add_argument("--bad", type=int, default=4, help="bad clients of each kind [%(default)s]")
-    parser.add_argument("--growth-mib", type=float, default=16, help="that memory may grow by [%(default)s]")
+    parser.add_argument("--growth-mib", type=float, default=12, help="that memory may grow by [%(default)s]")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--asan", action="store_true", help="the C demos of build/asan")
     return parser.parse_args()
