@@ -68,7 +68,7 @@ struct turbo_request {
     turbo_server *server;
     struct turbo__io *io;  /* home; NULL without a connection                     */
     turbo_shard *shard;    /* NULL until submitted, and for executor inline       */
-    const turbo__route *route;
+    turbo__route *route;
 
     /* The I/O loop's. */
     struct turbo__exchange *exchange; /* NULL when the connection has gone        */

@@ -36,6 +36,8 @@ typedef struct turbo__route {
     turbo__key key;                /* for placement key                                     */
     uint32_t hash;                 /* of method and pattern                                 */
     uint32_t index;                /* 0, 1, 2, ... in order of registration                 */
+    _Atomic uint8_t large;         /* a whole answer of it took more than unsent_max_bytes of memory: from then on a
+                                      connection's next such answer is made when the one before has nearly left */
 } turbo__route;
 
 /** Status of ENUM shed_status. */

@@ -126,6 +126,14 @@ static int put_body(turbo__exchange *ex, turbo_request *req, size_t len) {
     return rc;
 }
 
+/* What is static or lies in a file is there anyway. */
+static void note_size(const turbo__exchange *ex, turbo_request *req, size_t len) {
+    uint8_t kind = req->resp->body_kind;
+    if (len > ex->conn.group->settings->unsent_max_bytes && kind != TURBO__BODY_STATIC && kind != TURBO__BODY_FILE &&
+        req->route != NULL)
+        atomic_store_explicit(&req->route->large, 1, memory_order_relaxed);
+}
+
 int turbo__write_answer(turbo__exchange *ex, turbo_request *req) {
     int keep_alive = keeps_alive(ex, req);
     const turbo_response *resp = req->resp;
@@ -133,8 +141,10 @@ int turbo__write_answer(turbo__exchange *ex, turbo_request *req) {
     int by_copy = len <= TURBO__OUT_COPY_MAX && (resp->body != NULL || len == 0); /* NULL: it lies in a file */
     turbo__h1_answer head = head_of(ex, req, frame_of(req), keep_alive);
     int rc = put_head(ex, &head, resp->body, by_copy ? len : 0);
-    if (rc == 0 && !by_copy)
+    if (rc == 0 && !by_copy) {
+        note_size(ex, req, len);
         rc = put_body(ex, req, len);
+    }
     if (rc < 0)
         return rc;
     return keep_alive ? TURBO__WRITE_DONE : TURBO__WRITE_LAST;

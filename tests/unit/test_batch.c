@@ -33,7 +33,7 @@ static turbo__route route_of(seen *s, uint64_t max, uint64_t wait_us) {
     return (turbo__route){.batch_fn = on_batch, .user = s, .batch_max = max, .batch_wait_us = wait_us};
 }
 
-static turbo_request *request_of(const turbo__route *route) {
+static turbo_request *request_of(turbo__route *route) {
     turbo_request *req = turbo__request_bare(11);
     cr_assert_not_null(req);
     req->route = route;

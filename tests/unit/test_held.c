@@ -26,6 +26,8 @@ static const struct topology {
     {0, ""}, {0, "io_threads=0"}, {TURBO_EXECUTOR_DRIVEN, ""}, {TURBO_EXECUTOR_DRIVEN, "io_threads=0"}};
 #define TOPOLOGIES (sizeof topologies / sizeof *topologies)
 
+static char large[(size_t)16 << 20]; /* more than the kernel's buffers of one connection take */
+
 static _Atomic(turbo_request *) kept; /* by the handler of /kept, on the I/O loop */
 
 /* Poll what the test drives, until a condition is met. */
@@ -82,6 +84,17 @@ static void flush(rig *r) {
 static void reply(rig *r, size_t i, const char *text) {
     cr_expect_eq(turbo_request_reply(r->seen.reqs[i], 200, NULL, text, strlen(text)), 0);
     flush(r);
+}
+
+static void reply_large(rig *r, size_t i) {
+    cr_expect_eq(turbo_request_reply(r->seen.reqs[i], 200, NULL, large, sizeof large), 0);
+}
+
+static void reply_static(rig *r, size_t i) {
+    turbo_response *resp = NULL;
+    cr_assert_eq(turbo_response_new(&resp, 200), 0);
+    cr_assert_eq(turbo_response_body_static(resp, large, sizeof large), 0);
+    cr_expect_eq(turbo_request_respond(r->seen.reqs[i], resp), 0);
 }
 
 /* The next answer. @return its status. */
@@ -251,6 +264,61 @@ Test(held, what_the_library_answers_itself_neither_waits_nor_is_waited_for) {
         cr_expect_eq(answer(&r, &c), 404);
         end(&r, &c);
     }
+}
+
+static void expect_large(rig *r, client *c) {
+    cr_expect_eq(answer(r, c), 200);
+    cr_expect_eq(c->body_len, sizeof large);
+}
+
+/* Sixteen of 64 MiB would hold a GiB, whatever unsent_max_bytes says. */
+Test(held, answers_that_hold_much_memory_are_made_one_by_one) {
+    for (size_t i = 0; i < 2; i++) {
+        rig r;
+        client c;
+        start_with(&r, &c, i, "");
+        client_send(&c, GET GET); /* nobody knows yet */
+        expect_begun(&r, 2, 2);
+        reply_large(&r, 0);
+        reply_large(&r, 1);
+        expect_large(&r, &c);
+        expect_large(&r, &c);
+        client_send(&c, GET REQUEST("GET", "/only") GET GET GET);
+        expect_begun(&r, 4, 5); /* another route does not wait, but what waits is waited for */
+        reply_large(&r, 2);
+        expect_begun(&r, 4, 5);
+        expect_large(&r, &c);
+        reply(&r, 3, "3");
+        expect_answer(&r, &c, "3");
+        expect_begun(&r, 5, 6);
+        reply_large(&r, 4);
+        expect_begun(&r, 5, 6); /* the client does not read */
+        expect_large(&r, &c);
+        expect_begun(&r, 6, 7);
+        reply(&r, 5, "5");
+        expect_begun(&r, 7, 7);
+        reply(&r, 6, "6");
+        expect_answer(&r, &c, "5");
+        expect_answer(&r, &c, "6");
+        end(&r, &c);
+    }
+}
+
+Test(held, answers_that_are_there_anyway_are_not_waited_for) {
+    rig r;
+    client c;
+    start(&r, &c, "");
+    client_send(&c, GET);
+    expect_begun(&r, 1, 1);
+    reply_static(&r, 0);
+    expect_large(&r, &c);
+    client_send(&c, GET GET GET);
+    expect_begun(&r, 4, 4);
+    for (size_t i = 1; i < 4; i++)
+        reply(&r, i, "static");
+    for (size_t i = 1; i < 4; i++)
+        expect_answer(&r, &c, "static");
+    end(&r, &c);
 }
 
 Test(held, what_was_shed_is_waited_for_no_longer) {
