@@ -2,13 +2,25 @@
 #ifndef TURBO_BATCH_H
 #define TURBO_BATCH_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "timer.h"
 #include "turbo/request.h"
+#include "turbo/stats.h"
 
 struct turbo__route;
+
+/* Why a batch closed. docs/batching.md says when each one does. */
+enum {
+    TURBO__CLOSED_FULL = 0,
+    TURBO__CLOSED_TURN,
+    TURBO__CLOSED_TIMER,
+    TURBO__CLOSED_GATE,
+    TURBO__CLOSED_DRAINED,
+    TURBO__CLOSED_REASONS
+};
 
 /* Requests of one route that wait for their call. */
 typedef struct turbo__gathering {
@@ -22,12 +34,22 @@ typedef struct turbo__batcher {
     turbo__gathering *gatherings; /* one a batch route that was met */
     size_t count;
     size_t waiting;               /* requests in all of them        */
+
+    /* Counters of calls, written by the shard's thread. */
+    _Atomic uint64_t calls, requests, sizes[TURBO_STATS_BATCH_BUCKETS], closed[TURBO__CLOSED_REASONS];
 } turbo__batcher;
 
-/** Add a request; a gathering that becomes full is called at once. @return 0; TURBO_ENOMEM. */
-int turbo__batcher_add(turbo__batcher *batcher, turbo_shard *shard, turbo_request *req, uint64_t now_ns);
+/** Bucket of a batch of n requests in a histogram of sizes; n > 0. */
+static inline unsigned turbo__batch_bucket(size_t n) {
+    unsigned bucket = 63 - (unsigned)__builtin_clzll((unsigned long long)n);
+    return bucket < TURBO_STATS_BATCH_BUCKETS ? bucket : TURBO_STATS_BATCH_BUCKETS - 1;
+}
 
-/** Call what is due; all != 0: everything. */
+/** Add a request; a gathering that becomes full is called at once. @return 0; TURBO_ENOMEM. */
+int turbo__batcher_add(turbo__batcher *batcher, turbo_shard *shard, turbo_request *req);
+
+/** At the end of a turn: call what does not wait, what is due, and what keeps all others out of the shard, or out of its
+ *  lane, and so can never fill; all != 0: everything. */
 void turbo__batcher_run(turbo__batcher *batcher, turbo_shard *shard, uint64_t now_ns, int all);
 
 /** When the next gathering is due. @return 0 when none waits. */

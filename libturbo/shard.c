@@ -110,10 +110,7 @@ static void take_mail(turbo_shard *shard) {
 /* -- batches -- */
 
 static void count_batch(turbo_shard *shard, size_t n) {
-    unsigned bucket = 63 - (unsigned)__builtin_clzll((unsigned long long)n);
-    if (bucket >= TURBO_STATS_BATCH_BUCKETS)
-        bucket = TURBO_STATS_BATCH_BUCKETS - 1;
-    turbo__count(&shard->batch_sizes[bucket], 1);
+    turbo__count(&shard->batch_sizes[turbo__batch_bucket(n)], 1);
     turbo__count(&shard->batches, 1);
     turbo__count(&shard->requests, n);
 }
@@ -149,8 +146,11 @@ void turbo_request_run(turbo_request *req) {
     turbo_request_release(req);
 }
 
+static void close_batches(turbo_shard *shard) {
+    turbo__batcher_run(&shard->batcher, shard, turbo__clock_ns(), turbo__server_draining(shard->server));
+}
+
 void turbo_shard_run(turbo_shard *shard, turbo_request *const *reqs, size_t n) {
-    uint64_t now = 0;
     for (size_t i = 0; i < n; i++) {
         const turbo__route *route = reqs[i]->route;
         if (route->executor == TURBO__EXECUTOR_POOL) {
@@ -162,11 +162,11 @@ void turbo_shard_run(turbo_shard *shard, turbo_request *const *reqs, size_t n) {
                 (void)turbo_request_fail(reqs[i]);
             continue;
         }
-        if (now == 0)
-            now = turbo__clock_ns();
-        if (turbo__batcher_add(&shard->batcher, shard, reqs[i], now) < 0)
+        if (turbo__batcher_add(&shard->batcher, shard, reqs[i]) < 0)
             (void)turbo_request_fail(reqs[i]);
     }
+    if (!shard->in_batch && shard->batcher.waiting > 0)
+        close_batches(shard); /* no end of a turn is to come that would */
 }
 
 /* -- the pool's threads -- */
@@ -314,18 +314,14 @@ static void wind_down(turbo_shard *shard) {
 int turbo__shard_turn(void *self) {
     turbo_shard *shard = self;
     shard->came_here = 0;
-    if (shard->timers.count > 0 || shard->batcher.waiting > 0) {
-        uint64_t now = turbo__clock_ns();
-        run_timers(shard, now);
-        turbo__batcher_run(&shard->batcher, shard, now, turbo__server_draining(shard->server));
-    }
+    if (shard->timers.count > 0)
+        run_timers(shard, turbo__clock_ns());
     take_mail(shard);
     size_t n = turbo__queue_has_any(shard) ? turbo__queue_gather(shard) : 0;
-    if (n > 0) {
+    if (n > 0)
         run_batch(shard, n);
-        if (shard->batcher.waiting > 0)
-            turbo__batcher_run(&shard->batcher, shard, 0, turbo__server_draining(shard->server));
-    }
+    if (shard->batcher.waiting > 0)
+        close_batches(shard); /* behind the queue: what is due takes along what has come */
     if (shard->server->queue_timeout_least_ns != 0)
         turbo__queue_sweep(shard);
     /* Behind the mail: an answer that is in it, or was made by this batch, came in time. */

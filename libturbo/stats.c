@@ -57,6 +57,18 @@ int turbo_server_stats(turbo_server *server, turbo_stats *out) {
     return 0;
 }
 
+static void add_batches(turbo_shard_stats *s, const turbo__batcher *batcher) {
+    s->batch_calls = get(&batcher->calls);
+    s->batch_call_requests = get(&batcher->requests);
+    for (size_t i = 0; i < TURBO_STATS_BATCH_BUCKETS; i++)
+        s->batch_call_sizes[i] = get(&batcher->sizes[i]);
+    s->closed_full = get(&batcher->closed[TURBO__CLOSED_FULL]);
+    s->closed_turn = get(&batcher->closed[TURBO__CLOSED_TURN]);
+    s->closed_timer = get(&batcher->closed[TURBO__CLOSED_TIMER]);
+    s->closed_gate = get(&batcher->closed[TURBO__CLOSED_GATE]);
+    s->closed_drained = get(&batcher->closed[TURBO__CLOSED_DRAINED]);
+}
+
 int turbo_shard_stats_get(const turbo_shard *shard, turbo_shard_stats *out) {
     turbo_shard_stats s = TURBO_SHARD_STATS_INIT;
     size_t size = out->size;
@@ -82,6 +94,7 @@ int turbo_shard_stats_get(const turbo_shard *shard, turbo_shard_stats *out) {
     s.pool_dropped = get(&shard->pool.dropped);
     s.expired = get(&shard->expired);
     s.timed_out = get(&shard->timed_out);
+    add_batches(&s, &shard->batcher);
     s.size = size;
     memcpy(out, &s, size);
     return 0;
@@ -138,13 +151,18 @@ static int json_shard(turbo__buf *out, const turbo_shard *shard) {
         "{\"requests\":%llu,\"batches\":%llu,\"queued\":%llu,\"queued_max\":%llu,\"inflight\":%llu,"
         "\"inflight_max\":%llu,\"shed\":%llu,\"dropped\":%llu,\"wakeups\":%llu,\"pool_threads\":%llu,"
         "\"pool_queued\":%llu,\"pool_busy\":%llu,\"pool_requests\":%llu,\"pool_dropped\":%llu,\"expired\":%llu,"
-        "\"timed_out\":%llu",
+        "\"timed_out\":%llu,\"batch_calls\":%llu,\"batch_call_requests\":%llu,\"closed_full\":%llu,"
+        "\"closed_turn\":%llu,\"closed_timer\":%llu,\"closed_gate\":%llu,\"closed_drained\":%llu",
         (unsigned long long)s.requests, (unsigned long long)s.batches, (unsigned long long)s.queued,
         (unsigned long long)s.queued_max, (unsigned long long)s.inflight, (unsigned long long)s.inflight_max,
         (unsigned long long)s.shed, (unsigned long long)s.dropped, (unsigned long long)s.wakeups,
         (unsigned long long)s.pool_threads, (unsigned long long)s.pool_queued, (unsigned long long)s.pool_busy,
         (unsigned long long)s.pool_requests, (unsigned long long)s.pool_dropped, (unsigned long long)s.expired,
-        (unsigned long long)s.timed_out);
+        (unsigned long long)s.timed_out, (unsigned long long)s.batch_calls, (unsigned long long)s.batch_call_requests,
+        (unsigned long long)s.closed_full, (unsigned long long)s.closed_turn, (unsigned long long)s.closed_timer,
+        (unsigned long long)s.closed_gate, (unsigned long long)s.closed_drained);
+    if (rc == 0)
+        rc = json_list(out, "batch_call_sizes", s.batch_call_sizes, TURBO_STATS_BATCH_BUCKETS);
     if (rc == 0)
         rc = json_list(out, "batch_sizes", s.batch_sizes, TURBO_STATS_BATCH_BUCKETS);
     if (rc == 0)
@@ -200,7 +218,7 @@ static const shard_metric shard_metrics[] = {
     SHARD("shard_queued", queued, "gauge", "Requests waiting now"),
     SHARD("shard_inflight", inflight, "gauge", "Requests with the executor now"),
     SHARD("shard_shed_total", shed, "counter", "Requests refused because the queue was full"),
-    SHARD("shard_dropped_total", dropped, "counter", "Requests whose client went while they were queued"),
+    SHARD("shard_dropped_total", dropped, "counter", "Requests whose client went before their handler had them"),
     SHARD("shard_expired_total", expired, "counter", "Requests answered without their handler after queue_timeout_ms"),
     SHARD("shard_timed_out_total", timed_out, "counter", "Requests whose handler took longer than handler_timeout_ms"),
     SHARD("shard_wakeups_total", wakeups, "counter", "Times that the sleeping shard was woken"),
@@ -237,27 +255,59 @@ static int write_histogram(turbo__buf *out, const char *name, size_t shard, cons
     return rc < 0 ? rc : turbo__buf_printf(out, "turbo_%s_count{shard=\"%zu\"} %llu\n", name, shard, seen);
 }
 
+/* Bucket i holds 2^i .. 2^(i+1)-1: its upper bound, inclusive, is 2^(i+1)-1. */
+static int write_sizes(turbo__buf *out, const char *name, size_t shard, const uint64_t *values, uint64_t sum) {
+    unsigned long long seen = 0;
+    int rc = 0;
+    for (size_t b = 0; rc == 0 && b + 1 < TURBO_STATS_BATCH_BUCKETS; b++) {
+        seen += values[b];
+        rc = turbo__buf_printf(out, "turbo_%s_bucket{shard=\"%zu\",le=\"%u\"} %llu\n", name, shard, (2u << b) - 1, seen);
+    }
+    seen += values[TURBO_STATS_BATCH_BUCKETS - 1];
+    if (rc < 0)
+        return rc;
+    return turbo__buf_printf(out,
+                             "turbo_%s_bucket{shard=\"%zu\",le=\"+Inf\"} %llu\n"
+                             "turbo_%s_sum{shard=\"%zu\"} %llu\n"
+                             "turbo_%s_count{shard=\"%zu\"} %llu\n",
+                             name, shard, seen, name, shard, (unsigned long long)sum, name, shard, seen);
+}
+
 static int write_histograms(turbo__buf *out, const turbo_shard_stats *stats, size_t count) {
     int rc = metric_head(out, "shard_latency_seconds", "", "histogram", "From entering the queue to the answer");
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = write_histogram(out, "shard_latency_seconds", i, stats[i].latency, TURBO_STATS_LATENCY_BUCKETS, 64e-6);
     if (rc == 0)
-        rc = metric_head(out, "shard_batch_size", "", "histogram", "Requests in a batch");
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        /* Bucket i holds 2^i .. 2^(i+1)-1: its upper bound, inclusive, is 2^(i+1)-1. */
-        unsigned long long seen = 0;
-        for (size_t b = 0; rc == 0 && b + 1 < TURBO_STATS_BATCH_BUCKETS; b++) {
-            seen += stats[i].batch_sizes[b];
-            rc = turbo__buf_printf(out, "turbo_shard_batch_size_bucket{shard=\"%zu\",le=\"%u\"} %llu\n", i,
-                                   (2u << b) - 1, seen);
+        rc = metric_head(out, "shard_batch_size", "", "histogram", "Requests in a batch of the executor");
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = write_sizes(out, "shard_batch_size", i, stats[i].batch_sizes, stats[i].requests);
+    if (rc == 0)
+        rc = metric_head(out, "shard_batch_call_size", "", "histogram", "Requests in a call of a batch callback");
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = write_sizes(out, "shard_batch_call_size", i, stats[i].batch_call_sizes, stats[i].batch_call_requests);
+    return rc;
+}
+
+static const struct {
+    const char *name;
+    size_t at; /* in turbo_shard_stats */
+} reasons[] = {
+    {"full", offsetof(turbo_shard_stats, closed_full)},
+    {"turn", offsetof(turbo_shard_stats, closed_turn)},
+    {"timer", offsetof(turbo_shard_stats, closed_timer)},
+    {"gate", offsetof(turbo_shard_stats, closed_gate)},
+    {"drained", offsetof(turbo_shard_stats, closed_drained)},
+};
+
+static int write_reasons(turbo__buf *out, const turbo_shard_stats *stats, size_t count) {
+    int rc = metric_head(out, "shard_batch_closed_total", "", "counter", "Calls of batch callbacks, by why the batch closed");
+    for (size_t i = 0; i < count; i++) {
+        for (size_t r = 0; rc == 0 && r < sizeof reasons / sizeof reasons[0]; r++) {
+            uint64_t value;
+            memcpy(&value, (const char *)&stats[i] + reasons[r].at, sizeof value);
+            rc = turbo__buf_printf(out, "turbo_shard_batch_closed_total{shard=\"%zu\",reason=\"%s\"} %llu\n", i,
+                                   reasons[r].name, (unsigned long long)value);
         }
-        seen += stats[i].batch_sizes[TURBO_STATS_BATCH_BUCKETS - 1];
-        if (rc == 0)
-            rc = turbo__buf_printf(out,
-                                   "turbo_shard_batch_size_bucket{shard=\"%zu\",le=\"+Inf\"} %llu\n"
-                                   "turbo_shard_batch_size_sum{shard=\"%zu\"} %llu\n"
-                                   "turbo_shard_batch_size_count{shard=\"%zu\"} %llu\n",
-                                   i, seen, i, (unsigned long long)stats[i].requests, i, seen);
     }
     return rc;
 }
@@ -280,6 +330,8 @@ static int write_prometheus(turbo__buf *out, turbo_server *server) {
         rc = write_shard_metric(out, &shard_metrics[i], stats, server->shard_count);
     if (rc == 0)
         rc = write_histograms(out, stats, server->shard_count);
+    if (rc == 0)
+        rc = write_reasons(out, stats, server->shard_count);
     turbo__free(stats);
     return rc;
 }

@@ -89,7 +89,9 @@ TURBO_API int turbo_shard_submit(turbo_shard *shard, turbo_request *req);
 
 /**
  * Run the handlers of requests: per-request handlers in order, batch callbacks with all their requests; those of routes
- * with executor pool are handed to the pool's threads. What the built-in shard executor does with a batch.
+ * with executor pool are handed to the pool's threads. What the built-in shard executor does with a batch. Requests of a
+ * batch callback join those that wait for it on this shard; called elsewhere than in turbo_executor_ops.batch, it closes
+ * the batches that do not wait at its end, and not at that of the turn.
  *
  * @param shard  not NULL.
  * @param reqs   n requests that turbo_executor_ops.batch was given.

@@ -43,7 +43,8 @@ enum {
 typedef int (*turbo_handler_fn)(turbo_request *req, void *user);
 
 /**
- * Handles a batch of requests of one route: each must get its answer, now or later.
+ * Handles a batch of requests of one route: each must get its answer, now or later. Of a client that goes meanwhile an
+ * answer is thrown away, as usual.
  *
  * @param shard  where the batch runs; NULL when the route's executor is `inline`.
  * @param reqs   n requests in order of arrival; the array is valid during the call.

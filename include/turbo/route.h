@@ -154,8 +154,12 @@ TURBO_API int turbo_server_route(turbo_server *server, const char *method, const
 /**
  * Register a batch callback: it gets all requests of this route that one batch holds, in one call.
  *
- * A batch closes when it has batch_max requests, else at the end of the shard's turn, else, with batch_wait_us, when
- * its first request has waited that long, and always when the shard drains.
+ * A batch closes, and fn is called, when it has batch_max requests. Without batch_wait_us it also closes at the end of
+ * the shard's turn, which takes at most the server's batch_max requests from the queue. With it, it closes at the end of a
+ * turn when its first request has been with the shard for that long; when inflight_max lets no more in because all that
+ * are in flight wait in batches; and when a stop has begun. Requests are in order of arrival. Those whose client has gone,
+ * and those that queue_timeout_ms is over for, are left out then, and fn is not called for none. Each shard gathers for
+ * itself; a request that waits in a batch is in flight. docs/batching.md says all of it.
  *
  * @param server   not NULL, not started.
  * @param method   as turbo_server_route().

@@ -58,7 +58,7 @@ typedef struct turbo_shard_stats {
     uint64_t inflight;       /* with the executor now                                           */
     uint64_t inflight_max;   /* most with the executor at once                                  */
     uint64_t shed;           /* refused because the queue was full                              */
-    uint64_t dropped;        /* taken from the queue after the client had gone                  */
+    uint64_t dropped;        /* not given to a handler, because the client had gone             */
     uint64_t wakeups;        /* times that the sleeping shard was woken                         */
     uint64_t latency[TURBO_STATS_LATENCY_BUCKETS]; /* from entering the queue to the answer, by batch clock */
     uint64_t pool_threads;   /* of the shard's pool; 0: it has none                             */
@@ -68,11 +68,19 @@ typedef struct turbo_shard_stats {
     uint64_t pool_dropped;   /* not given to them, because the client had gone                  */
     uint64_t expired;        /* answered without their handler, after queue_timeout_ms          */
     uint64_t timed_out;      /* answered 504 in the place of their handler, after handler_timeout_ms */
+    uint64_t batch_calls;    /* of batch callbacks; the sum of closed_*                         */
+    uint64_t batch_call_requests; /* that they were given: / batch_calls is the mean size       */
+    uint64_t batch_call_sizes[TURBO_STATS_BATCH_BUCKETS];
+    uint64_t closed_full;    /* of batch_calls: the batch had batch_max requests                */
+    uint64_t closed_turn;    /* the turn was over, and there was nothing to wait for            */
+    uint64_t closed_timer;   /* its first request had waited for batch_wait_us                  */
+    uint64_t closed_gate;    /* inflight_max let no more in                                     */
+    uint64_t closed_drained; /* a stop had begun                                                */
     /* -- since 0.1; new members follow here -- */
 } turbo_shard_stats;
 
 /** An empty snapshot that knows its size. */
-#define TURBO_SHARD_STATS_INIT {sizeof(turbo_shard_stats), 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0}
+#define TURBO_SHARD_STATS_INIT {sizeof(turbo_shard_stats), 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0}
 
 /** Formats of turbo_server_stats_text(). */
 enum {

@@ -42,8 +42,10 @@ static turbo_request *request_of(turbo__route *route) {
 
 static unsigned refs(turbo_request *req) { return atomic_load(&req->refs); }
 
-static void add(turbo__batcher *b, turbo_request *req, uint64_t now) {
-    cr_assert_eq(turbo__batcher_add(b, &shard, req, now), 0);
+/* A request that came into the queue at a time. */
+static void add(turbo__batcher *b, turbo_request *req, uint64_t queued_ns) {
+    req->queued_ns = queued_ns;
+    cr_assert_eq(turbo__batcher_add(b, &shard, req), 0);
 }
 
 Test(batch, full_batch_is_called_at_once_in_order) {
@@ -134,6 +136,40 @@ Test(batch, routes_do_not_share_batches) {
     cr_expect(b.gatherings == NULL && b.count == 0);
 }
 
+static uint64_t closed(const turbo__batcher *b, int why) { return atomic_load(&b->closed[why]); }
+
+Test(batch, calls_are_counted_by_size_and_by_why_they_came) {
+    seen s = {0};
+    turbo__batcher b = {0};
+    turbo__route now = route_of(&s, 3, 0), later = route_of(&s, 3, 5);
+    turbo_request *r1 = request_of(&now), *r2 = request_of(&later);
+    for (int i = 0; i < 4; i++)
+        add(&b, r1, 1000);
+    turbo__batcher_run(&b, &shard, 1000, 0);
+    add(&b, r2, 1000);
+    turbo__batcher_run(&b, &shard, 6000, 0);
+    add(&b, r2, 7000);
+    add(&b, r2, 7000);
+    turbo__batcher_run(&b, &shard, 7000, 1);
+    turbo__batcher_run(&b, &shard, 7000, 1);
+    cr_expect(closed(&b, TURBO__CLOSED_FULL) == 1 && closed(&b, TURBO__CLOSED_TURN) == 1);
+    cr_expect(closed(&b, TURBO__CLOSED_TIMER) == 1 && closed(&b, TURBO__CLOSED_DRAINED) == 1);
+    cr_expect_eq(closed(&b, TURBO__CLOSED_GATE), 0);
+    cr_expect(atomic_load(&b.calls) == 4 && atomic_load(&b.requests) == 7);
+    cr_expect(atomic_load(&b.sizes[0]) == 2 && atomic_load(&b.sizes[1]) == 2);
+    turbo_request_release(r1);
+    turbo_request_release(r2);
+    turbo__batcher_free(&b);
+}
+
+Test(batch, sizes_beyond_the_last_bucket_are_in_it) {
+    cr_expect_eq(turbo__batch_bucket(1), 0);
+    cr_expect(turbo__batch_bucket(3) == 1 && turbo__batch_bucket(4) == 2);
+    cr_expect_eq(turbo__batch_bucket(511), TURBO_STATS_BATCH_BUCKETS - 2);
+    cr_expect_eq(turbo__batch_bucket(512), TURBO_STATS_BATCH_BUCKETS - 1);
+    cr_expect_eq(turbo__batch_bucket(65536), TURBO_STATS_BATCH_BUCKETS - 1);
+}
+
 Test(batch, failed_allocations_take_no_request) {
     seen s = {0};
     turbo__route route = route_of(&s, 4, 0);
@@ -141,7 +177,7 @@ Test(batch, failed_allocations_take_no_request) {
     for (size_t nth = 1;; nth++) {
         turbo__batcher b = {0};
         failing_alloc_arm(nth);
-        int rc = turbo__batcher_add(&b, &shard, req, 1);
+        int rc = turbo__batcher_add(&b, &shard, req);
         int has_failed = failing_alloc_disarm();
         cr_expect_eq(rc, has_failed ? TURBO_ENOMEM : 0);
         if (has_failed) {

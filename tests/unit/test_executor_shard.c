@@ -9,6 +9,7 @@
 
 #include "../support/await.h"
 #include "../support/client.h"
+#include "../support/failing_alloc.h"
 #include "../support/fake_clock.h"
 #include "../support/rig.h"
 
@@ -229,7 +230,235 @@ Test(executor_shard, a_batch_that_waits_is_closed_by_a_drain) {
     AWAIT(rig_poll(&r) == 1);
     cr_expect(calls.count == 1 && calls.sizes[0] == 2);
     cr_expect_eq(out.answered, 2);
+    turbo_shard_stats stats = TURBO_SHARD_STATS_INIT;
+    cr_expect(turbo_shard_stats_get(shard, &stats) == 0 && stats.closed_drained == 1 && stats.batch_calls == 1);
     expect_all_accounted(r.server, 2, 2, 0, 0, 0);
+    rig_end(&r);
+}
+
+/* Calls by why they came: full, turn, timer, gate, drained. */
+static void expect_closed(const turbo_shard *shard, uint64_t full, uint64_t turn, uint64_t timer, uint64_t gate,
+                          uint64_t drained) {
+    turbo_shard_stats s = TURBO_SHARD_STATS_INIT;
+    cr_assert_eq(turbo_shard_stats_get(shard, &s), 0);
+    cr_expect_eq(s.closed_full, full, "full %llu", (unsigned long long)s.closed_full);
+    cr_expect_eq(s.closed_turn, turn, "turn %llu", (unsigned long long)s.closed_turn);
+    cr_expect_eq(s.closed_timer, timer, "timer %llu", (unsigned long long)s.closed_timer);
+    cr_expect_eq(s.closed_gate, gate, "gate %llu", (unsigned long long)s.closed_gate);
+    cr_expect_eq(s.closed_drained, drained, "drained %llu", (unsigned long long)s.closed_drained);
+    cr_expect_eq(s.batch_calls, full + turn + timer + gate + drained);
+}
+
+Test(executor_shard, the_time_in_the_queue_is_part_of_a_batchs_wait) {
+    rig r;
+    outcome out = {0};
+    struct calls calls = {{0}, 0};
+    fake_clock_set(1000000000, 0);
+    turbo_shard *shard = new_driven(&r, &calls, "", "batch_wait_us", 5000);
+    submit(shard, &r, &out, 2);
+    fake_clock_advance_ms(5); /* a handler of the shard's takes that long */
+    submit(shard, &r, &out, 1);
+    rig_settle(&r);
+    cr_expect(calls.count == 1 && calls.sizes[0] == 3, "what is due takes along what has come");
+    expect_closed(shard, 0, 0, 1, 0, 0);
+    fake_clock_off();
+    rig_end(&r);
+}
+
+Test(executor_shard, a_batch_without_a_wait_holds_what_a_turn_takes) {
+    rig r;
+    outcome out = {0};
+    struct calls calls = {{0}, 0};
+    turbo_shard *shard = new_driven(&r, &calls, "batch_max=2", "batch_max", 10);
+    submit(shard, &r, &out, 5);
+    rig_settle(&r);
+    cr_expect(calls.count == 3 && calls.sizes[0] == 2 && calls.sizes[1] == 2 && calls.sizes[2] == 1);
+    expect_closed(shard, 0, 3, 0, 0, 0);
+    rig_end(&r);
+}
+
+Test(executor_shard, a_batch_that_waits_gathers_over_turns) {
+    rig r;
+    outcome out = {0};
+    struct calls calls = {{0}, 0};
+    turbo_shard *shard = new_driven(&r, &calls, "batch_max=2 batch_wait_us=10000000", "batch_max", 5);
+    submit(shard, &r, &out, 5);
+    rig_settle(&r);
+    cr_expect(calls.count == 1 && calls.sizes[0] == 5);
+    expect_closed(shard, 1, 0, 0, 0, 0);
+    rig_end(&r);
+}
+
+/* -- batches in front of a full gate -- */
+
+Test(executor_shard, a_batch_that_fills_the_gate_waits_no_longer) {
+    for (size_t n = 2; n <= 4; n++) {
+        rig r;
+        outcome out = {0};
+        struct calls calls = {{0}, 0};
+        turbo_shard *shard = new_driven(&r, &calls, "inflight_max=3 batch_wait_us=10000000", "batch_max", 10);
+        submit(shard, &r, &out, n);
+        rig_settle(&r);
+        cr_expect_eq(calls.count, n < 3 ? 0 : 1);
+        cr_expect_eq(out.answered, n < 3 ? 0 : 3);
+        cr_expect_eq(turbo_shard_inflight(shard), n < 3 ? n : n - 3);
+        expect_closed(shard, 0, 0, 0, n < 3 ? 0 : 1, 0);
+        rig_end(&r);
+    }
+}
+
+Test(executor_shard, a_batch_that_fills_its_routes_limit_waits_no_longer) {
+    for (size_t n = 2; n <= 4; n++) {
+        rig r;
+        outcome out = {0};
+        struct calls calls = {{0}, 0};
+        turbo_shard *shard = new_driven(&r, &calls, "batch_wait_us=10000000", "inflight_max", 3);
+        submit(shard, &r, &out, n);
+        rig_settle(&r);
+        cr_expect_eq(out.answered, n < 3 ? 0 : 3);
+        expect_closed(shard, 0, 0, 0, n < 3 ? 0 : 1, 0);
+        rig_end(&r);
+    }
+}
+
+/* Routes "/" and "/b" with batches that wait for very long, and "/one", which keeps its request; inflight_max 3. */
+static turbo_shard *new_driven_of_three(rig *r, struct calls *calls, _Atomic(turbo_request *) *kept) {
+    rig_new(r, TURBO_EXECUTOR_DRIVEN, "inflight_max=3 batch_wait_us=10000000");
+    r->seen.runs = 1;
+    cr_assert_eq(turbo_server_route_batch(r->server, "GET", "/", NULL, note_batch, &calls[0]), 0);
+    cr_assert_eq(turbo_server_route_batch(r->server, "GET", "/b", NULL, note_batch, &calls[1]), 0);
+    cr_assert_eq(turbo_server_route(r->server, "GET", "/one", NULL, keep_request, kept), 0);
+    rig_start(r);
+    rig_settle(r);
+    return turbo_server_shard(r->server, 0);
+}
+
+Test(executor_shard, a_batch_waits_while_others_hold_the_gate) {
+    rig r;
+    outcome out = {0};
+    struct calls calls[2] = {{{0}, 0}, {{0}, 0}};
+    _Atomic(turbo_request *) kept = NULL;
+    turbo_shard *shard = new_driven_of_three(&r, calls, &kept);
+    cr_assert_eq(submit_to(shard, r.server, "/one", &out), 0);
+    submit(shard, &r, &out, 3);
+    rig_settle(&r);
+    cr_expect(turbo_shard_inflight(shard) == 3 && turbo_shard_queued(shard) == 1);
+    cr_expect_eq(calls[0].count, 0, "an answer will let more in");
+    cr_expect_eq(turbo_request_reply(kept, 200, NULL, NULL, 0), 0);
+    rig_settle(&r);
+    cr_expect(calls[0].count == 1 && calls[0].sizes[0] == 3);
+    expect_closed(shard, 0, 0, 0, 1, 0);
+    turbo_request_release(kept);
+    rig_end(&r);
+}
+
+Test(executor_shard, of_several_batches_in_a_full_gate_the_oldest_goes_first) {
+    rig r;
+    outcome out = {0};
+    struct calls calls[2] = {{{0}, 0}, {{0}, 0}};
+    _Atomic(turbo_request *) kept = NULL;
+    fake_clock_set(1000000000, 0);
+    turbo_shard *shard = new_driven_of_three(&r, calls, &kept);
+    cr_assert_eq(submit_to(shard, r.server, "/b", &out), 0);
+    fake_clock_advance_ms(1);
+    submit(shard, &r, &out, 2);
+    rig_settle(&r);
+    cr_expect(calls[1].count == 1 && calls[1].sizes[0] == 1 && calls[0].count == 0);
+    cr_expect_eq(turbo_shard_inflight(shard), 2, "the other one has room again");
+    expect_closed(shard, 0, 0, 0, 1, 0);
+    fake_clock_off();
+    rig_end(&r);
+}
+
+/* -- batches and clients that go -- */
+
+static turbo_shard *listen_with_batches(rig *r, struct calls *calls) {
+    turbo_route_options *options = NULL;
+    cr_assert_eq(turbo_route_options_new(&options), 0);
+    cr_assert_eq(turbo_route_options_set_u64(options, "batch_max", 3), 0);
+    rig_listen(r, TURBO_EXECUTOR_DRIVEN, "batch_wait_us=10000000");
+    r->seen.runs = 1;
+    cr_assert_eq(turbo_server_route_batch(r->server, "GET", "/", options, note_batch, calls), 0);
+    turbo_route_options_free(options);
+    rig_start(r);
+    rig_settle(r);
+    return turbo_server_shard(r->server, 0);
+}
+
+/* A client whose request waits in the batch, as the n-th. */
+static void ask(client *c, rig *r, size_t n) {
+    turbo_shard *shard = turbo_server_shard(r->server, 0);
+    client_open(c, turbo_server_port(r->server));
+    client_send(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    AWAIT((rig_settle(r), turbo_shard_inflight(shard) == n));
+}
+
+static void leave(client *c, rig *r, uint64_t n) {
+    turbo_stats all = TURBO_STATS_INIT;
+    client_close(c, 1);
+    AWAIT(turbo_server_stats(r->server, &all) == 0 && all.dropped == n);
+}
+
+Test(executor_shard, a_batch_leaves_out_those_whose_client_has_gone) {
+    rig r;
+    client first, stays, last;
+    struct calls calls = {{0}, 0};
+    turbo_shard_stats stats = TURBO_SHARD_STATS_INIT;
+    turbo_shard *shard = listen_with_batches(&r, &calls);
+    ask(&first, &r, 1);
+    ask(&stays, &r, 2);
+    leave(&first, &r, 1);
+    client_open(&last, turbo_server_port(r.server));
+    client_send(&last, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    AWAIT((rig_settle(&r), calls.count == 1));
+    cr_expect_eq(calls.sizes[0], 2);
+    cr_expect(client_answer(&stays) == 200 && client_answer(&last) == 200);
+    cr_expect_eq(turbo_shard_stats_get(shard, &stats), 0);
+    cr_expect(stats.dropped == 1 && stats.batch_call_requests == 2 && stats.inflight == 0);
+    expect_closed(shard, 1, 0, 0, 0, 0);
+    expect_all_accounted(r.server, 3, 2, 0, 1, 0);
+    client_close(&stays, 0);
+    client_close(&last, 0);
+    rig_end(&r);
+    cr_expect_not(failing_alloc_leaks());
+}
+
+Test(executor_shard, a_batch_of_none_is_not_called) {
+    rig r;
+    client only;
+    struct calls calls = {{0}, 0};
+    turbo_shard *shard = listen_with_batches(&r, &calls);
+    ask(&only, &r, 1);
+    leave(&only, &r, 1);
+    cr_assert_eq(turbo_server_stop(r.server, NULL, NULL), 0);
+    AWAIT(rig_poll(&r) == 1);
+    cr_expect_eq(calls.count, 0);
+    expect_closed(shard, 0, 0, 0, 0, 0);
+    expect_all_accounted(r.server, 1, 0, 0, 1, 0);
+    rig_end(&r);
+    cr_expect_not(failing_alloc_leaks());
+}
+
+/* -- runs of one's own -- */
+
+static void run_kept(turbo_shard *shard, int status, void *user) {
+    recorder *seen = user;
+    if (status == 0)
+        turbo_shard_run(shard, seen->reqs, seen->count);
+}
+
+Test(executor_shard, run_outside_of_a_batch_closes_its_batches) {
+    rig r;
+    outcome out = {0};
+    struct calls calls = {{0}, 0};
+    turbo_shard *shard = new_driven(&r, &calls, "", NULL, 0);
+    r.seen.runs = 0;
+    submit(shard, &r, &out, 3);
+    rig_settle(&r);
+    cr_assert_eq(turbo_shard_post(shard, run_kept, &r.seen), 0);
+    rig_settle(&r);
+    cr_expect(calls.count == 1 && calls.sizes[0] == 3 && out.answered == 3);
+    expect_closed(shard, 0, 1, 0, 0, 0);
     rig_end(&r);
 }
 

@@ -54,6 +54,12 @@ static void set_up(void) {
         atomic_store(&shard->pool.busy, 3);
         atomic_store(&shard->pool.requests, 121 + i);
         atomic_store(&shard->pool.dropped, 131 + i);
+        atomic_store(&shard->batcher.calls, 171 + i);
+        atomic_store(&shard->batcher.requests, 181 + i);
+        for (uint64_t b = 0; b < TURBO_STATS_BATCH_BUCKETS; b++)
+            atomic_store(&shard->batcher.sizes[b], b + 2);
+        for (uint64_t why = 0; why < TURBO__CLOSED_REASONS; why++)
+            atomic_store(&shard->batcher.closed[why], 191 + 10 * why + i);
         turbo__gate_init(&shard->gate, 100);
         turbo__gate_enter(&shard->gate, 9);
         turbo__gate_leave(&shard->gate);
@@ -117,6 +123,11 @@ Test(stats, shard_has_its_own_counters, .init = set_up) {
         cr_expect(t.pool_threads == 4 && t.pool_queued == 111 + i && t.pool_busy == 3);
         cr_expect(t.pool_requests == 121 + i && t.pool_dropped == 131 + i && t.expired == 141 + i);
         cr_expect_eq(t.timed_out, 151 + i);
+        cr_expect(t.batch_calls == 171 + i && t.batch_call_requests == 181 + i);
+        cr_expect(t.batch_call_sizes[0] == 2 &&
+                  t.batch_call_sizes[TURBO_STATS_BATCH_BUCKETS - 1] == TURBO_STATS_BATCH_BUCKETS + 1);
+        cr_expect(t.closed_full == 191 + i && t.closed_turn == 201 + i && t.closed_timer == 211 + i);
+        cr_expect(t.closed_gate == 221 + i && t.closed_drained == 231 + i);
         cr_expect(t.batch_sizes[0] == 1 && t.batch_sizes[TURBO_STATS_BATCH_BUCKETS - 1] == TURBO_STATS_BATCH_BUCKETS);
         cr_expect(t.latency[0] == 1 &&
                   t.latency[TURBO_STATS_LATENCY_BUCKETS - 1] == 2 * TURBO_STATS_LATENCY_BUCKETS - 1);
@@ -146,6 +157,9 @@ Test(stats, json_holds_totals_shards_and_loops, .init = set_up) {
     expect_in(text, "{\"requests\":42,\"batches\":52,\"queued\":62,\"queued_max\":72,\"inflight\":7,\"inflight_max\":9,"
                     "\"shed\":82,\"dropped\":92,\"wakeups\":102,"
                     "\"pool_threads\":4,\"pool_queued\":112,\"pool_busy\":3,\"pool_requests\":122,\"pool_dropped\":132,\"expired\":142,\"timed_out\":152,"
+                    "\"batch_calls\":172,\"batch_call_requests\":182,\"closed_full\":192,\"closed_turn\":202,"
+                    "\"closed_timer\":212,\"closed_gate\":222,\"closed_drained\":232,"
+                    "\"batch_call_sizes\":[2,3,4,5,6,7,8,9,10,11],"
                     "\"batch_sizes\":[1,2,3,4,5,6,7,8,9,10],\"latency\":[1,3,");
     expect_in(text, "37,39]}],\"io\":[{\"taken\":1,");
     expect_in(text, "{\"taken\":100,\"answered\":200,\"connections\":700,\"bytes_in\":800,"
@@ -176,7 +190,7 @@ Test(stats, prometheus_names_each_metric_once, .init = set_up) {
     }
     for (const char *at = text; (at = strstr(at, "# HELP ")) != NULL; at++)
         helps++;
-    cr_expect(types == helps && types == 18 + 14 + 2, "%d %d", types, helps);
+    cr_expect(types == helps && types == 18 + 14 + 4, "%d %d", types, helps);
     turbo_free(text);
 }
 
@@ -191,6 +205,21 @@ Test(stats, prometheus_histograms_are_cumulative, .init = set_up) {
     expect_in(text, "turbo_shard_batch_size_bucket{shard=\"1\",le=\"+Inf\"} 55\n"
                     "turbo_shard_batch_size_sum{shard=\"1\"} 42\n"
                     "turbo_shard_batch_size_count{shard=\"1\"} 55\n");
+    expect_in(text, "turbo_shard_batch_call_size_bucket{shard=\"1\",le=\"+Inf\"} 65\n"
+                    "turbo_shard_batch_call_size_sum{shard=\"1\"} 182\n"
+                    "turbo_shard_batch_call_size_count{shard=\"1\"} 65\n");
+    turbo_free(text);
+}
+
+Test(stats, prometheus_says_why_batches_closed, .init = set_up) {
+    char *text = text_of(TURBO_STATS_PROMETHEUS);
+    expect_in(text, "# TYPE turbo_shard_batch_closed_total counter\n"
+                    "turbo_shard_batch_closed_total{shard=\"0\",reason=\"full\"} 191\n"
+                    "turbo_shard_batch_closed_total{shard=\"0\",reason=\"turn\"} 201\n"
+                    "turbo_shard_batch_closed_total{shard=\"0\",reason=\"timer\"} 211\n"
+                    "turbo_shard_batch_closed_total{shard=\"0\",reason=\"gate\"} 221\n"
+                    "turbo_shard_batch_closed_total{shard=\"0\",reason=\"drained\"} 231\n"
+                    "turbo_shard_batch_closed_total{shard=\"1\",reason=\"full\"} 192\n");
     turbo_free(text);
 }
 

@@ -119,6 +119,14 @@ typedef struct turbo_shard_stats {
     uint64_t pool_dropped;
     uint64_t expired;
     uint64_t timed_out;
+    uint64_t batch_calls;
+    uint64_t batch_call_requests;
+    uint64_t batch_call_sizes[TURBO_STATS_BATCH_BUCKETS];
+    uint64_t closed_full;
+    uint64_t closed_turn;
+    uint64_t closed_timer;
+    uint64_t closed_gate;
+    uint64_t closed_drained;
 } turbo_shard_stats;
 enum {
     TURBO_STATS_JSON = 1,
