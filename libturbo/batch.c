@@ -67,6 +67,7 @@ static void call(turbo__batcher *batcher, turbo_shard *shard, turbo__gathering *
     uint64_t now_ns = 0;
     batcher->waiting -= count;
     gathering->count = 0;
+    gathering->weight = 0;
     if ((count = leave_out(shard, reqs, count)) == 0)
         return;
     count_call(batcher, count, why);
@@ -77,18 +78,43 @@ static void call(turbo__batcher *batcher, turbo_shard *shard, turbo__gathering *
         turbo_request_release(reqs[i]);
 }
 
-int turbo__batcher_add(turbo__batcher *batcher, turbo_shard *shard, turbo_request *req) {
-    const turbo__route *route = req->route;
-    turbo__gathering *gathering = gathering_of(batcher, route);
-    if (gathering == NULL)
-        return TURBO_ENOMEM;
+static void join(turbo__batcher *batcher, turbo__gathering *gathering, turbo_request *req) {
+    uint64_t wait_ns = gathering->route->batch_wait_us * 1000;
     if (gathering->count == 0) /* the wait in the queue is part of it: behind a busy shard there may be none left */
-        gathering->due_ns = route->batch_wait_us == 0 ? 0 : req->queued_ns + route->batch_wait_us * 1000;
+        gathering->due_ns = wait_ns == 0 ? 0 : req->queued_ns + wait_ns;
     gathering->reqs[gathering->count++] = turbo_request_retain(req);
     batcher->waiting++;
-    if (gathering->count == route->batch_max)
-        call(batcher, shard, gathering, TURBO__CLOSED_FULL);
+}
+
+/* @return 0, also when the weight function has taken the request; a negative value of its. */
+static int join_by_weight(turbo__batcher *batcher, turbo_shard *shard, turbo__gathering *gathering, turbo_request *req) {
+    const turbo__route *route = gathering->route;
+    uint64_t weight = 0;
+    int rc = route->weight_fn(&weight, req, route->weight_user);
+    if (rc <= 0)
+        return rc;
+    if (gathering->count > 0 && weight > route->batch_weight_max - gathering->weight)
+        call(batcher, shard, gathering, TURBO__CLOSED_WEIGHT);
+    join(batcher, gathering, req);
+    if (weight >= route->batch_weight_max - gathering->weight) /* full to the brim, or a heavy one alone */
+        call(batcher, shard, gathering, TURBO__CLOSED_WEIGHT);
+    else
+        gathering->weight += weight;
     return 0;
+}
+
+int turbo__batcher_add(turbo__batcher *batcher, turbo_shard *shard, turbo_request *req) {
+    turbo__gathering *gathering = gathering_of(batcher, req->route);
+    int rc = 0;
+    if (gathering == NULL)
+        return TURBO_ENOMEM;
+    if (req->route->weight_fn != NULL)
+        rc = join_by_weight(batcher, shard, gathering, req);
+    else
+        join(batcher, gathering, req);
+    if (gathering->count == req->route->batch_max)
+        call(batcher, shard, gathering, TURBO__CLOSED_FULL);
+    return rc;
 }
 
 /* -- the end of a turn -- */

@@ -19,6 +19,7 @@ enum {
     TURBO__CLOSED_TIMER,
     TURBO__CLOSED_GATE,
     TURBO__CLOSED_DRAINED,
+    TURBO__CLOSED_WEIGHT,
     TURBO__CLOSED_REASONS
 };
 
@@ -27,6 +28,7 @@ typedef struct turbo__gathering {
     const struct turbo__route *route;
     turbo_request **reqs; /* route->batch_max places, made at the first request */
     size_t count;
+    uint64_t weight;      /* of them all; below route->batch_weight_max, where that is not 0 */
     uint64_t due_ns;      /* 0: at the end of the turn */
 } turbo__gathering;
 
@@ -45,7 +47,9 @@ static inline unsigned turbo__batch_bucket(size_t n) {
     return bucket < TURBO_STATS_BATCH_BUCKETS ? bucket : TURBO_STATS_BATCH_BUCKETS - 1;
 }
 
-/** Add a request; a gathering that becomes full is called at once. @return 0; TURBO_ENOMEM. */
+/** Add a request; a gathering that becomes full, or as heavy as it may be, is called at once, and so is one that it does not
+ *  fit into. @return 0, also when its weight function has taken it; TURBO_ENOMEM, or another negative value of that one:
+ *  it is to fail. */
 int turbo__batcher_add(turbo__batcher *batcher, turbo_shard *shard, turbo_request *req);
 
 /** At the end of a turn: call what does not wait, what is due, and what keeps all others out of the shard, or out of its

@@ -9,7 +9,7 @@
 #include "turbo/error.h"
 #include "turbo/options.h"
 
-/* All but executor, threads, body, key and those of static routes are settings of the server too, and are checked by their
+/* All but executor, threads, batch_weight_max, body, key and those of static routes are settings of the server too, and are checked by their
  * rows. */
 enum {
     EXECUTOR,
@@ -21,6 +21,7 @@ enum {
     BODY_WINDOW_BYTES,
     BATCH_MAX,
     BATCH_WAIT_US,
+    BATCH_WEIGHT_MAX,
     INFLIGHT_MAX,
     QUEUE_TIMEOUT_MS,
     HANDLER_TIMEOUT_MS,
@@ -32,7 +33,7 @@ enum {
 
 static const char *const names[OPTION_COUNT] = {
     "executor",     "threads",          "placement",          "spill_percent", "body",          "body_max_bytes",
-    "body_window_bytes", "batch_max",   "batch_wait_us",      "inflight_max",  "queue_timeout_ms", "handler_timeout_ms",
+    "body_window_bytes", "batch_max",   "batch_wait_us",      "batch_weight_max", "inflight_max", "queue_timeout_ms", "handler_timeout_ms",
     "shed_status",  "retry_after_s",    "dot_files"};
 
 static const turbo__setting executor_row = {
@@ -41,6 +42,9 @@ static const turbo__setting executor_row = {
 
 static const turbo__setting threads_row = {
     "threads", TURBO_SETTING_UINT, "threads", "", 1, 1024, 4, "Executor pool: how many requests of the route run at once"};
+
+static const turbo__setting weight_row = {"batch_weight_max", TURBO_SETTING_UINT, "", "", 0, (uint64_t)1 << 40, 0,
+                                          "Most that a batch weighs, by the route's function; 0: no limit"};
 
 static const turbo__setting body_row = {
     "body", TURBO_SETTING_ENUM, "", "gathered|streamed", TURBO__BODIES_GATHERED, TURBO__BODIES_STREAMED,
@@ -55,6 +59,8 @@ struct turbo_route_options {
     turbo__static_options files;
     turbo_placement_fn placement_fn;
     void *placement_user;
+    turbo_weight_fn weight_fn;
+    void *weight_user;
     char error[256];
 };
 
@@ -63,6 +69,8 @@ static const turbo__setting *row_of(int option) {
         return &executor_row;
     if (option == THREADS)
         return &threads_row;
+    if (option == BATCH_WEIGHT_MAX)
+        return &weight_row;
     if (option == BODY)
         return &body_row;
     if (option == DOT_FILES)
@@ -143,6 +151,12 @@ int turbo_route_options_set_placement(turbo_route_options *options, turbo_placem
     return 0;
 }
 
+int turbo_route_options_set_weight(turbo_route_options *options, turbo_weight_fn fn, void *user) {
+    options->weight_fn = fn;
+    options->weight_user = user;
+    return 0;
+}
+
 const char *turbo_route_options_error(const turbo_route_options *options) { return options->error; }
 
 void turbo_route_options_free(turbo_route_options *options) { turbo__free(options); }
@@ -174,11 +188,14 @@ int turbo__route_new(turbo__route **out, const char *method, const char *pattern
         options = &none_set;
     route->placement_fn = options->placement_fn;
     route->placement_user = options->placement_user;
+    route->weight_fn = options->weight_fn;
+    route->weight_user = options->weight_user;
     route->body_max = value_of(options, BODY_MAX_BYTES, settings->body_max_bytes);
     route->body = (uint32_t)value_of(options, BODY, TURBO__BODIES_GATHERED);
     route->body_window = value_of(options, BODY_WINDOW_BYTES, settings->body_window_bytes);
     route->batch_max = value_of(options, BATCH_MAX, settings->batch_max);
     route->batch_wait_us = value_of(options, BATCH_WAIT_US, settings->batch_wait_us);
+    route->batch_weight_max = value_of(options, BATCH_WEIGHT_MAX, 0);
     route->spill_percent = value_of(options, SPILL_PERCENT, settings->spill_percent);
     route->inflight_max = value_of(options, INFLIGHT_MAX, 0);
     route->queue_timeout_ns = value_of(options, QUEUE_TIMEOUT_MS, settings->queue_timeout_ms) * 1000000;

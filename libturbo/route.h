@@ -19,10 +19,13 @@ typedef struct turbo__route {
     void *user;
     turbo_placement_fn placement_fn; /* NULL: placement                                     */
     void *placement_user;
+    turbo_weight_fn weight_fn;     /* of a batch callback; NULL: its requests are not weighed */
+    void *weight_user;
     uint64_t body_max;
     uint64_t body_window;          /* of a streamed body: bytes that may wait for the handler */
     uint64_t batch_max;            /* of a batch callback                                   */
     uint64_t batch_wait_us;
+    uint64_t batch_weight_max;     /* 0 without weight_fn                                   */
     uint64_t spill_percent;
     uint64_t inflight_max;         /* on a shard; 0: only the shard's own limit              */
     uint64_t queue_timeout_ns;     /* 0: a request waits for its handler however long it takes */

@@ -174,6 +174,8 @@ static const char *wrong_with_batch(const turbo__route *route, turbo_batch_fn fn
         return "a batch callback gets whole requests: body streamed is not for it";
     if (route->queue_timeout_ns != 0 && route->batch_wait_us * 1000 >= route->queue_timeout_ns)
         return "batch_wait_us must be shorter than queue_timeout_ms: the wait is part of it";
+    if ((route->weight_fn != NULL) != (route->batch_weight_max != 0))
+        return "batch_weight_max and a weight function need each other";
     return NULL;
 }
 
@@ -199,6 +201,10 @@ int turbo_server_route(turbo_server *server, const char *method, const char *pat
     int rc = new_route(&route, server, method, pattern, options, user);
     if (rc < 0)
         return rc;
+    if (route->weight_fn != NULL || route->batch_weight_max != 0) {
+        turbo__route_free(route);
+        return refuse(server, TURBO_EINVAL, "batch_weight_max and weight functions are for batch callbacks");
+    }
     route->handler = fn;
     return add_route(server, method, pattern, route);
 }

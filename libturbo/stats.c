@@ -67,6 +67,7 @@ static void add_batches(turbo_shard_stats *s, const turbo__batcher *batcher) {
     s->closed_timer = get(&batcher->closed[TURBO__CLOSED_TIMER]);
     s->closed_gate = get(&batcher->closed[TURBO__CLOSED_GATE]);
     s->closed_drained = get(&batcher->closed[TURBO__CLOSED_DRAINED]);
+    s->closed_weight = get(&batcher->closed[TURBO__CLOSED_WEIGHT]);
 }
 
 int turbo_shard_stats_get(const turbo_shard *shard, turbo_shard_stats *out) {
@@ -152,7 +153,8 @@ static int json_shard(turbo__buf *out, const turbo_shard *shard) {
         "\"inflight_max\":%llu,\"shed\":%llu,\"dropped\":%llu,\"wakeups\":%llu,\"pool_threads\":%llu,"
         "\"pool_queued\":%llu,\"pool_busy\":%llu,\"pool_requests\":%llu,\"pool_dropped\":%llu,\"expired\":%llu,"
         "\"timed_out\":%llu,\"batch_calls\":%llu,\"batch_call_requests\":%llu,\"closed_full\":%llu,"
-        "\"closed_turn\":%llu,\"closed_timer\":%llu,\"closed_gate\":%llu,\"closed_drained\":%llu",
+        "\"closed_turn\":%llu,\"closed_timer\":%llu,\"closed_gate\":%llu,\"closed_drained\":%llu,"
+        "\"closed_weight\":%llu",
         (unsigned long long)s.requests, (unsigned long long)s.batches, (unsigned long long)s.queued,
         (unsigned long long)s.queued_max, (unsigned long long)s.inflight, (unsigned long long)s.inflight_max,
         (unsigned long long)s.shed, (unsigned long long)s.dropped, (unsigned long long)s.wakeups,
@@ -160,7 +162,8 @@ static int json_shard(turbo__buf *out, const turbo_shard *shard) {
         (unsigned long long)s.pool_requests, (unsigned long long)s.pool_dropped, (unsigned long long)s.expired,
         (unsigned long long)s.timed_out, (unsigned long long)s.batch_calls, (unsigned long long)s.batch_call_requests,
         (unsigned long long)s.closed_full, (unsigned long long)s.closed_turn, (unsigned long long)s.closed_timer,
-        (unsigned long long)s.closed_gate, (unsigned long long)s.closed_drained);
+        (unsigned long long)s.closed_gate, (unsigned long long)s.closed_drained,
+        (unsigned long long)s.closed_weight);
     if (rc == 0)
         rc = json_list(out, "batch_call_sizes", s.batch_call_sizes, TURBO_STATS_BATCH_BUCKETS);
     if (rc == 0)
@@ -297,6 +300,7 @@ static const struct {
     {"timer", offsetof(turbo_shard_stats, closed_timer)},
     {"gate", offsetof(turbo_shard_stats, closed_gate)},
     {"drained", offsetof(turbo_shard_stats, closed_drained)},
+    {"weight", offsetof(turbo_shard_stats, closed_weight)},
 };
 
 static int write_reasons(turbo__buf *out, const turbo_shard_stats *stats, size_t count) {

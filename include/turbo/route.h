@@ -21,6 +21,18 @@ extern "C" {
 typedef size_t (*turbo_placement_fn)(const turbo_request *req, size_t shards, void *user);
 
 /**
+ * Says how heavy a request is, for batches that are bounded by rows, tokens or bytes and not by requests alone. Runs on
+ * the shard's thread, once for each request, when it joins a batch.
+ *
+ * @param out   receives the weight, any number.
+ * @param req   the request, its body complete; not NULL.
+ * @param user  as given to turbo_route_options_set_weight().
+ * @return 1: *out is set; 0: the request joins no batch, for the function has answered it, or will (then it retains the
+ *         request); negative (TURBO_EUSER by custom): it joins no batch, and the library answers 500. No other values.
+ */
+typedef int (*turbo_weight_fn)(uint64_t *out, turbo_request *req, void *user);
+
+/**
  * Options of a route, all unset. An unset option has the server's setting.
  *
  * | name | values | meaning |
@@ -40,6 +52,7 @@ typedef size_t (*turbo_placement_fn)(const turbo_request *req, size_t shards, vo
  * | body_window_bytes | 1 .. 2^30 | of a streamed body: bytes that may wait for the handler; then the client waits |
  * | batch_max | 1 .. 65536 | most requests that a batch callback gets at once |
  * | batch_wait_us | 0 .. 10000000 | how long a batch callback's batch may wait for more |
+ * | batch_weight_max | 0 .. 2^40 (0) | most that a batch weighs, by the function of turbo_route_options_set_weight(); 0: it has none |
  * | index | a file's name | static routes: what a directory is answered with; unset: 404 |
  * | cache_control | a field value | static routes: Cache-Control of their answers; unset: none |
  * | dot_files | no, yes (no) | static routes: whether names that begin with "." are served |
@@ -99,6 +112,23 @@ TURBO_API int turbo_route_options_set_u64(turbo_route_options *options, const ch
 TURBO_API int turbo_route_options_set_placement(turbo_route_options *options, turbo_placement_fn fn, void *user);
 
 /**
+ * Weigh the requests of a batch callback by a function, which the option batch_weight_max needs.
+ *
+ * A batch closes before it would weigh more than batch_weight_max, and when it weighs as much. A request that is heavier
+ * by itself has a batch of its own. batch_max, batch_wait_us and all else hold as well.
+ *
+ * @param options  not NULL.
+ * @param fn       NULL takes it back.
+ * @param user     handed to fn.
+ * @return 0.
+ *
+ * Owns: user stays the caller's until the server is released and stopped.
+ * Thread: one.   Blocks: no.   Reenter: allowed.
+ * Since: 0.1
+ */
+TURBO_API int turbo_route_options_set_weight(turbo_route_options *options, turbo_weight_fn fn, void *user);
+
+/**
  * What was wrong with the last call on these options that failed.
  *
  * @param options  not NULL.
@@ -140,9 +170,10 @@ TURBO_API void turbo_route_options_free(turbo_route_options *options);
  * @param options  NULL for defaults.
  * @param fn       the handler; NULL only when the server's executor never calls turbo_request_run().
  * @param user     handed to fn; turbo_request_user().
- * @return 0; TURBO_EINVAL for a malformed method or pattern, or placement key without a key; TURBO_EEXIST when the same
- *         method and pattern (but for parameter names) is registered, or a parameter at that place has another name;
- *         TURBO_ESTATE after start; TURBO_ENOMEM. turbo_server_error() has the details.
+ * @return 0; TURBO_EINVAL for a malformed method or pattern, placement key without a key, or batch_weight_max or a weight
+ *         function, which only batch callbacks have; TURBO_EEXIST when the same method and pattern (but for parameter
+ *         names) is registered, or a parameter at that place has another name; TURBO_ESTATE after start; TURBO_ENOMEM.
+ *         turbo_server_error() has the details.
  *
  * Owns: the strings and options are copied; user stays the caller's until the server is released and stopped.
  * Thread: setup.   Blocks: no.   Reenter: no.
@@ -154,7 +185,7 @@ TURBO_API int turbo_server_route(turbo_server *server, const char *method, const
 /**
  * Register a batch callback: it gets all requests of this route that one batch holds, in one call.
  *
- * A batch closes, and fn is called, when it has batch_max requests. Without batch_wait_us it also closes at the end of
+ * A batch closes, and fn is called, when it has batch_max requests or weighs batch_weight_max. Without batch_wait_us it also closes at the end of
  * the shard's turn, which takes at most the server's batch_max requests from the queue. With it, it closes at the end of a
  * turn when its first request has been with the shard for that long; when inflight_max lets no more in because all that
  * are in flight wait in batches; and when a stop has begun. Requests are in order of arrival. Those whose client has gone,
@@ -167,7 +198,8 @@ TURBO_API int turbo_server_route(turbo_server *server, const char *method, const
  * @param options  NULL for defaults.
  * @param fn       not NULL.
  * @param user     handed to fn; turbo_request_user().
- * @return as turbo_server_route(); TURBO_EINVAL also for body `streamed`, or an executor that is not the shard's.
+ * @return as turbo_server_route(); TURBO_EINVAL also for body `streamed`, an executor that is not the shard's, or one of
+ *         batch_weight_max and a weight function without the other.
  *
  * Owns: the strings and options are copied; user stays the caller's until the server is released and stopped.
  * Thread: setup.   Blocks: no.   Reenter: no.

@@ -76,11 +76,12 @@ typedef struct turbo_shard_stats {
     uint64_t closed_timer;   /* its first request had waited for batch_wait_us                  */
     uint64_t closed_gate;    /* inflight_max let no more in                                     */
     uint64_t closed_drained; /* a stop had begun                                                */
+    uint64_t closed_weight;  /* it weighed batch_weight_max, or would have with the next one    */
     /* -- since 0.1; new members follow here -- */
 } turbo_shard_stats;
 
 /** An empty snapshot that knows its size. */
-#define TURBO_SHARD_STATS_INIT {sizeof(turbo_shard_stats), 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0}
+#define TURBO_SHARD_STATS_INIT {sizeof(turbo_shard_stats), 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0, 0}
 
 /** Formats of turbo_server_stats_text(). */
 enum {

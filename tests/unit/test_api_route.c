@@ -19,6 +19,13 @@ static void answer_all(turbo_shard *shard, turbo_request *const *reqs, size_t n,
         (void)answer_ok(reqs[i], user);
 }
 
+static int weigh_one(uint64_t *out, turbo_request *req, void *user) {
+    (void)req;
+    (void)user;
+    *out = 1;
+    return 1;
+}
+
 /* errors: turbo_route_options_new TURBO_ENOMEM */
 Test(api_route, options_without_memory) {
     turbo_route_options *options = NULL;
@@ -63,6 +70,11 @@ Test(api_route, route_refuses_and_says_why) {
     cr_expect_str_eq(turbo_server_error(server),
                      "inflight_max does not go with executor inline, which has nothing in flight on shards");
     turbo_route_options_free(options);
+    cr_assert_eq(turbo_route_options_new(&options), 0);
+    cr_expect_eq(turbo_route_options_set_weight(options, weigh_one, NULL), 0);
+    cr_expect_eq(turbo_server_route(server, "GET", "/weighed", options, answer_ok, NULL), TURBO_EINVAL);
+    cr_expect_str_eq(turbo_server_error(server), "batch_weight_max and weight functions are for batch callbacks");
+    turbo_route_options_free(options);
     cr_expect_eq(turbo_server_route(server, "GET", "/users/{id}", NULL, answer_ok, NULL), 0);
     cr_expect_str_empty(turbo_server_error(server));
     cr_expect_eq(turbo_server_route(server, "GET", "/users/{id}", NULL, answer_ok, NULL), TURBO_EEXIST);
@@ -86,6 +98,13 @@ Test(api_route, batch_route_refuses_and_says_why) {
     cr_assert_eq(turbo_route_options_set(options, "body", "streamed"), 0);
     cr_expect_eq(turbo_server_route_batch(server, "GET", "/", options, answer_all, NULL), TURBO_EINVAL);
     cr_expect_not_null(strstr(turbo_server_error(server), "streamed"));
+    cr_assert_eq(turbo_route_options_set(options, "body", "gathered"), 0);
+    cr_assert_eq(turbo_route_options_set(options, "batch_weight_max", "1"), 0);
+    cr_expect_eq(turbo_server_route_batch(server, "GET", "/", options, answer_all, NULL), TURBO_EINVAL);
+    cr_expect_str_eq(turbo_server_error(server), "batch_weight_max and a weight function need each other");
+    cr_assert_eq(turbo_route_options_set(options, "batch_weight_max", "0"), 0);
+    cr_assert_eq(turbo_route_options_set_weight(options, weigh_one, NULL), 0);
+    cr_expect_eq(turbo_server_route_batch(server, "GET", "/", options, answer_all, NULL), TURBO_EINVAL);
     cr_expect_eq(turbo_server_route_batch(server, "GET", "", NULL, answer_all, NULL), TURBO_EINVAL);
     cr_expect_eq(turbo_server_route_batch(server, "GET", "/", NULL, answer_all, NULL), 0);
     cr_expect_eq(turbo_server_route_batch(server, "GET", "/", NULL, answer_all, NULL), TURBO_EEXIST);

@@ -136,6 +136,108 @@ Test(batch, routes_do_not_share_batches) {
     cr_expect(b.gatherings == NULL && b.count == 0);
 }
 
+/* -- weights -- */
+
+static uint64_t weight_of_next;
+static int result_of_next = 1;
+static int weighed;
+
+static int weigh(uint64_t *out, turbo_request *req, void *user) {
+    cr_expect_not_null(req);
+    cr_expect_eq(user, &weighed);
+    weighed++;
+    *out = weight_of_next;
+    return result_of_next;
+}
+
+static turbo__route route_by_weight(seen *s, uint64_t max) {
+    turbo__route route = route_of(s, 4, 5);
+    route.weight_fn = weigh;
+    route.weight_user = &weighed;
+    route.batch_weight_max = max;
+    return route;
+}
+
+static void add_heavy(turbo__batcher *b, turbo_request *req, uint64_t weight) {
+    weight_of_next = weight;
+    add(b, req, 1000);
+}
+
+Test(batch, closes_before_it_would_be_too_heavy_and_when_it_is_as_heavy_as_it_may_be) {
+    for (uint64_t last = 5; last <= 7; last++) { /* 4 + 6 is the limit */
+        seen s = {0};
+        turbo__batcher b = {0};
+        turbo__route route = route_by_weight(&s, 10);
+        turbo_request *req = request_of(&route);
+        add_heavy(&b, req, 4);
+        add_heavy(&b, req, last);
+        cr_expect_eq(s.calls, last == 5 ? 0 : 1);
+        cr_expect_eq(b.waiting, last == 5 ? 2 : last == 6 ? 0 : 1);
+        cr_expect_eq(s.n, last == 5 ? 0 : last == 6 ? 2 : 1);
+        cr_expect_eq(atomic_load(&b.closed[TURBO__CLOSED_WEIGHT]), s.calls);
+        turbo__batcher_run(&b, &shard, 0, 1);
+        turbo_request_release(req);
+        turbo__batcher_free(&b);
+    }
+}
+
+Test(batch, heavier_requests_than_a_batch_may_be_are_alone) {
+    seen s = {0};
+    turbo__batcher b = {0};
+    turbo__route route = route_by_weight(&s, 10);
+    turbo_request *req = request_of(&route);
+    add_heavy(&b, req, 3);
+    add_heavy(&b, req, 11);
+    cr_expect(s.calls == 2 && s.n == 1 && b.waiting == 0);
+    add_heavy(&b, req, UINT64_MAX);
+    cr_expect(s.calls == 3 && s.n == 1 && b.waiting == 0);
+    add_heavy(&b, req, 9);
+    add_heavy(&b, req, 0);
+    cr_expect(s.calls == 3 && b.waiting == 2);
+    add_heavy(&b, req, UINT64_MAX); /* no sum overflows */
+    cr_expect(s.calls == 5 && b.waiting == 0);
+    cr_expect(weighed == 6, "each is weighed once");
+    turbo_request_release(req);
+    turbo__batcher_free(&b);
+}
+
+Test(batch, weighed_requests_are_counted_too_and_each_batch_is_weighed_anew) {
+    seen s = {0};
+    turbo__batcher b = {0};
+    turbo__route route = route_by_weight(&s, 10);
+    turbo_request *req = request_of(&route);
+    for (int i = 0; i < 4; i++)
+        add_heavy(&b, req, 0);
+    cr_expect(s.calls == 1 && s.n == 4 && atomic_load(&b.closed[TURBO__CLOSED_FULL]) == 1);
+    add_heavy(&b, req, 9);
+    turbo__batcher_run(&b, &shard, 6000, 0);
+    cr_expect(s.calls == 2 && atomic_load(&b.closed[TURBO__CLOSED_TIMER]) == 1);
+    add_heavy(&b, req, 9);
+    cr_expect(s.calls == 2 && b.waiting == 1);
+    turbo__batcher_run(&b, &shard, 0, 1);
+    turbo_request_release(req);
+    turbo__batcher_free(&b);
+}
+
+Test(batch, a_weight_function_keeps_requests_out) {
+    seen s = {0};
+    turbo__batcher b = {0};
+    turbo__route route = route_by_weight(&s, 10);
+    turbo_request *req = request_of(&route);
+    add_heavy(&b, req, 9);
+    result_of_next = 0;
+    cr_expect_eq(turbo__batcher_add(&b, &shard, req), 0);
+    result_of_next = TURBO_EUSER;
+    cr_expect_eq(turbo__batcher_add(&b, &shard, req), TURBO_EUSER);
+    cr_expect(b.waiting == 1 && s.calls == 0 && refs(req) == 2, "they have not closed the batch either");
+    result_of_next = 1;
+    turbo__batcher_run(&b, &shard, 0, 1);
+    turbo_request_release(req);
+    turbo__batcher_free(&b);
+}
+
+/* -- counters -- */
+
 static uint64_t closed(const turbo__batcher *b, int why) { return atomic_load(&b->closed[why]); }
 
 Test(batch, calls_are_counted_by_size_and_by_why_they_came) {

@@ -439,6 +439,50 @@ Test(executor_shard, a_batch_of_none_is_not_called) {
     cr_expect_not(failing_alloc_leaks());
 }
 
+/* -- weights -- */
+
+/* By the query: "w=N"; "own" is answered here, anything else fails. */
+static int weigh(uint64_t *out, turbo_request *req, void *user) {
+    turbo_str query = turbo_request_query(req);
+    cr_expect_null(user);
+    if (query.len == 3 && memcmp(query.data, "own", 3) == 0)
+        return turbo_request_reply(req, 413, NULL, NULL, 0);
+    if (query.len != 3 || query.data[0] != 'w')
+        return TURBO_EUSER;
+    *out = (uint64_t)(query.data[2] - '0');
+    return 1;
+}
+
+Test(executor_shard, batches_are_bounded_by_weight) {
+    rig r;
+    outcome out = {0}, own = {0}, bad = {0};
+    struct calls calls = {{0}, 0};
+    turbo_route_options *options = NULL;
+    turbo_shard_stats stats = TURBO_SHARD_STATS_INIT;
+    cr_assert_eq(turbo_route_options_new(&options), 0);
+    cr_assert_eq(turbo_route_options_set_u64(options, "batch_weight_max", 9), 0);
+    cr_assert_eq(turbo_route_options_set_weight(options, weigh, NULL), 0);
+    rig_new(&r, TURBO_EXECUTOR_DRIVEN, "");
+    r.seen.runs = 1;
+    cr_assert_eq(turbo_server_route_batch(r.server, "GET", "/", options, note_batch, &calls), 0);
+    turbo_route_options_free(options);
+    rig_start(&r);
+    rig_settle(&r);
+    turbo_shard *shard = turbo_server_shard(r.server, 0);
+    for (int i = 0; i < 5; i++)
+        cr_assert_eq(submit_to(shard, r.server, "/?w=4", &out), 0);
+    cr_assert_eq(submit_to(shard, r.server, "/?own", &own), 0);
+    cr_assert_eq(submit_to(shard, r.server, "/?what", &bad), 0);
+    cr_assert_eq(submit_to(shard, r.server, "/?w=5", &out), 0);
+    rig_settle(&r);
+    cr_expect(calls.count == 3 && calls.sizes[0] == 2 && calls.sizes[1] == 2 && calls.sizes[2] == 2);
+    cr_expect(out.answered == 6 && own.status == 413 && bad.status == 500);
+    cr_expect_eq(turbo_shard_inflight(shard), 0);
+    cr_expect(turbo_shard_stats_get(shard, &stats) == 0 && stats.closed_weight == 3 && stats.batch_calls == 3);
+    rig_end(&r);
+    cr_expect_not(failing_alloc_leaks());
+}
+
 /* -- runs of one's own -- */
 
 static void run_kept(turbo_shard *shard, int status, void *user) {

@@ -146,6 +146,28 @@ Test(route, placement_function_can_be_set_and_taken_back) {
     turbo_route_options_free(options);
 }
 
+static int weigh(uint64_t *out, turbo_request *req, void *user) {
+    (void)req;
+    (void)user;
+    *out = 1;
+    return 1;
+}
+
+Test(route, weight_function_can_be_set_and_taken_back) {
+    turbo__settings settings = settings_of(1);
+    turbo_route_options *options = options_new();
+    int user;
+    cr_expect_eq(route_with(options, &settings).batch_weight_max, 0);
+    cr_assert_eq(turbo_route_options_set_weight(options, weigh, &user), 0);
+    cr_assert_eq(turbo_route_options_set(options, "batch_weight_max", "4096"), 0);
+    turbo__route route = route_with(options, &settings);
+    cr_expect(route.weight_fn == weigh && route.weight_user == &user && route.batch_weight_max == 4096);
+    cr_assert_eq(turbo_route_options_set_weight(options, NULL, NULL), 0);
+    route = route_with(options, &settings);
+    cr_expect(route.weight_fn == NULL);
+    turbo_route_options_free(options);
+}
+
 Test(route, bad_options_are_refused_with_a_sentence) {
     turbo_route_options *options = options_new();
     const char *error = turbo_route_options_error(options);
@@ -187,6 +209,7 @@ Test(route, every_limit_is_exact) {
     static const struct limit limits[] = {
         {"executor", 0, 2},      {"threads", 1, 1024},           {"placement", 0, 7},            {"body_max_bytes", 0, (uint64_t)1 << 40},
         {"batch_max", 1, 65536}, {"batch_wait_us", 0, 10000000}, {"spill_percent", 100, 10000},
+        {"batch_weight_max", 0, (uint64_t)1 << 40},
         {"inflight_max", 1, 1048576}, {"queue_timeout_ms", 0, 86400000}, {"handler_timeout_ms", 0, 86400000},
         {"shed_status", 0, 1},
         {"retry_after_s", 0, 86400},

@@ -127,7 +127,7 @@ Test(stats, shard_has_its_own_counters, .init = set_up) {
         cr_expect(t.batch_call_sizes[0] == 2 &&
                   t.batch_call_sizes[TURBO_STATS_BATCH_BUCKETS - 1] == TURBO_STATS_BATCH_BUCKETS + 1);
         cr_expect(t.closed_full == 191 + i && t.closed_turn == 201 + i && t.closed_timer == 211 + i);
-        cr_expect(t.closed_gate == 221 + i && t.closed_drained == 231 + i);
+        cr_expect(t.closed_gate == 221 + i && t.closed_drained == 231 + i && t.closed_weight == 241 + i);
         cr_expect(t.batch_sizes[0] == 1 && t.batch_sizes[TURBO_STATS_BATCH_BUCKETS - 1] == TURBO_STATS_BATCH_BUCKETS);
         cr_expect(t.latency[0] == 1 &&
                   t.latency[TURBO_STATS_LATENCY_BUCKETS - 1] == 2 * TURBO_STATS_LATENCY_BUCKETS - 1);
@@ -158,7 +158,7 @@ Test(stats, json_holds_totals_shards_and_loops, .init = set_up) {
                     "\"shed\":82,\"dropped\":92,\"wakeups\":102,"
                     "\"pool_threads\":4,\"pool_queued\":112,\"pool_busy\":3,\"pool_requests\":122,\"pool_dropped\":132,\"expired\":142,\"timed_out\":152,"
                     "\"batch_calls\":172,\"batch_call_requests\":182,\"closed_full\":192,\"closed_turn\":202,"
-                    "\"closed_timer\":212,\"closed_gate\":222,\"closed_drained\":232,"
+                    "\"closed_timer\":212,\"closed_gate\":222,\"closed_drained\":232,\"closed_weight\":242,"
                     "\"batch_call_sizes\":[2,3,4,5,6,7,8,9,10,11],"
                     "\"batch_sizes\":[1,2,3,4,5,6,7,8,9,10],\"latency\":[1,3,");
     expect_in(text, "37,39]}],\"io\":[{\"taken\":1,");
@@ -219,6 +219,7 @@ Test(stats, prometheus_says_why_batches_closed, .init = set_up) {
                     "turbo_shard_batch_closed_total{shard=\"0\",reason=\"timer\"} 211\n"
                     "turbo_shard_batch_closed_total{shard=\"0\",reason=\"gate\"} 221\n"
                     "turbo_shard_batch_closed_total{shard=\"0\",reason=\"drained\"} 231\n"
+                    "turbo_shard_batch_closed_total{shard=\"0\",reason=\"weight\"} 241\n"
                     "turbo_shard_batch_closed_total{shard=\"1\",reason=\"full\"} 192\n");
     turbo_free(text);
 }

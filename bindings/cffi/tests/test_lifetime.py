@@ -54,7 +54,7 @@ def test_server_in_a_cycle_is_freed() -> None:
 
 
 def test_handlers_outlive_the_names_of_everything() -> None:
-    """Handler, options, placement and response are held by nobody else, and garbage is collected between requests."""
+    """Handler, options, placement, weight and response are held by nobody else, and garbage is collected between requests."""
     server = Server(shards=2)
 
     class Handler:
@@ -66,8 +66,14 @@ def test_handlers_outlive_the_names_of_everything() -> None:
         def __call__(self, request: Request, shards: int) -> int:
             return 1
 
+    class Weigh:
+        def __call__(self, request: Request) -> int:
+            return 1
+
+    terms = RouteOptions(placement=Place(), weight=Weigh(), batch_weight_max=5)
     server.route("GET", "/", Handler(), RouteOptions(placement=Place()))
-    server.route_batch("GET", "/batch", lambda shard, requests: [r.reply(200, b"batch") for r in requests])
+    server.route_batch("GET", "/batch", lambda shard, requests: [r.reply(200, b"batch") for r in requests], terms)
+    del terms
     server.set_executor(Executor())
     server.set_log(4, lambda level, message: None)
     gc.collect()

@@ -68,5 +68,8 @@ def test_route_options() -> None:
     with pytest.raises(TypeError, match="executor"):
         options.set("executor", lambda request, shards: 0)
     options.set("placement", lambda request, shards: 0)
+    options.set("weight", lambda request: 1)
+    assert sorted(options.kept) == ["placement", "weight"]
     options.set_placement(None)
-    assert options.kept is None
+    options.set_weight(None)
+    assert not options.kept

@@ -386,6 +386,39 @@ def test_batch_callback(raw: Raw) -> None:
     assert raw.get("/") == (200, b"batch")
 
 
+def test_batch_by_weight(raw: Raw) -> None:
+    weighed: List[bytes] = []
+
+    def weigh(out: Any, req: Any) -> Optional[int]:
+        weighed.append(text(lib.turbo_request_query(req)))
+        if weighed[-1] == b"own":
+            return ok(lib.turbo_request_reply(req, 413, NULL, NULL, 0))
+        out[0] = int(weighed[-1])
+        return 1
+
+    def batch(shard: Any, reqs: Any, n: int) -> None:
+        ok(lib.turbo_request_reply(reqs[0], 200, NULL, b"batch", 5))
+
+    kept, weight = Kept(batch), Kept(weigh)
+    out = ffi.new("turbo_route_options **")
+    ok(lib.turbo_route_options_new(out))
+    ok(lib.turbo_route_options_set_u64(out[0], b"batch_weight_max", 10))
+    assert lib.turbo_server_route_batch(
+        raw.server, b"GET", b"/", out[0], lib.turbo_py_batch, kept.pointer
+    ) == lib.TURBO_EINVAL, "a function belongs to it"
+    ok(lib.turbo_route_options_set_weight(out[0], lib.turbo_py_weight, weight.pointer))
+    ok(lib.turbo_server_route_batch(raw.server, b"GET", b"/", out[0], lib.turbo_py_batch, kept.pointer))
+    lib.turbo_route_options_free(out[0])
+    raw.start()
+    assert raw.get("/?5") == (200, b"batch")
+    assert raw.get("/?own")[0] == 413
+    assert raw.get("/?many")[0] == 500
+    assert weighed == [b"5", b"own", b"many"]
+    stats = turbo_cffi.new_struct("turbo_shard_stats")
+    ok(lib.turbo_shard_stats_get(lib.turbo_server_shard(raw.server, 0), stats))
+    assert (stats.batch_calls, stats.batch_call_requests, stats.closed_turn) == (1, 1, 1)
+
+
 def test_driven_shard(raw: Raw) -> None:
     class Table:
         def batch(self, shard: Any, reqs: Any, n: int) -> None:

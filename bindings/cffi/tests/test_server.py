@@ -3,7 +3,7 @@
 import socket
 import struct
 import threading
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Optional
 
 import pytest
 import turbo_cffi
@@ -175,6 +175,53 @@ def test_batch_callback_gets_requests_together(serve: Serve) -> None:
     assert over.wait(DEADLINE)
     assert answers == {number: b"%d of 10" % number for number in range(10)}
     assert sizes == [10]
+
+
+def test_batches_are_bounded_by_weight(serve: Serve, failures: Failures) -> None:
+    """The shard is held by a first request until all others wait."""
+    held, go, over = threading.Event(), threading.Event(), threading.Event()
+    sizes: List[int] = []
+    answers: List[int] = []
+
+    def batch(shard: Shard, requests: List[Request]) -> None:
+        sizes.append(len(requests))
+        for request in requests:
+            request.reply(200)
+
+    def weigh(request: Request) -> Optional[int]:
+        if request.body == b"own":
+            request.reply(413)
+            return None
+        return int(request.body)
+
+    def hold(request: Request) -> None:
+        held.set()
+        go.wait(DEADLINE)
+        request.reply(204)
+
+    def done(request: Request, status: int, response: Any) -> None:
+        answers.append(response.status)
+        if len(answers) == 9:
+            over.set()
+
+    server = Server(shards=1)
+    server.route("GET", "/hold", hold)
+    server.route_batch("POST", "/batch", batch, RouteOptions(weight=weigh, batch_weight_max=10))
+    serve(server)
+    shard = server.shards[0]
+    shard.submit(server.request("GET", "/hold", lambda request, status, response: None))
+    assert held.wait(DEADLINE)
+    for body in (b"4", b"5", b"2", b"own", b"none", b"-1", b"99", b"1", b"9"):
+        request = server.request("POST", "/batch", done)
+        request.set_body(body)
+        shard.submit(request)
+    go.set()
+    assert over.wait(DEADLINE)
+    assert sizes == [2, 1, 1, 2]
+    assert sorted(answers) == [200] * 6 + [413] + [500] * 2
+    assert len(failures()) == 2
+    stats = shard.stats()
+    assert (stats["closed_weight"], stats["batch_calls"], stats["batch_call_requests"]) == (4, 4, 6)
 
 
 def test_batch_callback_that_raises_answers_the_rest_with_500(serve: Serve, failures: Failures) -> None:

@@ -77,6 +77,7 @@ enum {
     TURBO_SETTING_ENUM = 2
 };
 typedef size_t (*turbo_placement_fn)(const turbo_request *req, size_t shards, void *user);
+typedef int (*turbo_weight_fn)(uint64_t *out, turbo_request *req, void *user);
 typedef void (*turbo_stopped_fn)(turbo_server *server, void *user);
 typedef struct turbo_stats {
     size_t size;
@@ -127,6 +128,7 @@ typedef struct turbo_shard_stats {
     uint64_t closed_timer;
     uint64_t closed_gate;
     uint64_t closed_drained;
+    uint64_t closed_weight;
 } turbo_shard_stats;
 enum {
     TURBO_STATS_JSON = 1,
@@ -231,6 +233,7 @@ int turbo_route_options_new(turbo_route_options **out);
 int turbo_route_options_set(turbo_route_options *options, const char *name, const char *value);
 int turbo_route_options_set_u64(turbo_route_options *options, const char *name, uint64_t value);
 int turbo_route_options_set_placement(turbo_route_options *options, turbo_placement_fn fn, void *user);
+int turbo_route_options_set_weight(turbo_route_options *options, turbo_weight_fn fn, void *user);
 const char *turbo_route_options_error(const turbo_route_options *options);
 void turbo_route_options_free(turbo_route_options *options);
 int turbo_server_route(turbo_server *server, const char *method, const char *pattern,
@@ -275,6 +278,7 @@ extern "Python" {
     void turbo_py_shard(turbo_shard *shard, int status, void *user);
     void turbo_py_log(void *user, int32_t level, const char *message);
     size_t turbo_py_placement(const turbo_request *req, size_t shards, void *user);
+    int turbo_py_weight(uint64_t *out, turbo_request *req, void *user);
     void turbo_py_stopped(turbo_server *server, void *user);
 }
 """

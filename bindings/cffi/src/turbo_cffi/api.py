@@ -133,8 +133,8 @@ class Server:
         function: Any,
         kept: Kept,
     ) -> None:
-        if options is not None and options.kept is not None:
-            self.core.kept.append(options.kept)
+        if options is not None:
+            self.core.kept.extend(options.kept.values())
         terms = NULL if options is None else options.ptr
         self._check(register(self.ptr, maybe_text(method), text(pattern), terms, function, kept.pointer))
 

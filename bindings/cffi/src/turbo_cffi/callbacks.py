@@ -130,7 +130,7 @@ def log_failure(what: str, error: BaseException) -> None:
         pass
 
 
-def _status(what: str, function: Optional[Callable[..., Any]], *arguments: Any) -> int:
+def _status(what: str, function: Optional[Callable[..., Any]], *arguments: Any, most: int = 0) -> int:
     """Call for a result: None is 0."""
     try:
         if function is None:
@@ -138,9 +138,9 @@ def _status(what: str, function: Optional[Callable[..., Any]], *arguments: Any) 
         result = function(*arguments)
         if result is None:
             return 0
-        if isinstance(result, int) and result <= 0:
+        if isinstance(result, int) and result <= most:
             return int(result)
-        raise TypeError(f"{what} returned {result!r}, and may return None, 0 or a negative number")
+        raise TypeError(f"{what} returned {result!r}, and may return None, {'1, ' * most}0 or a negative number")
     except BaseException as error:  # noqa: B902
         log_failure(what, error)
         return int(lib.TURBO_EUSER)
@@ -221,6 +221,11 @@ def turbo_py_placement(req: Any, shards: int, user: Any) -> int:
     except BaseException as error:  # noqa: B902
         log_failure("placement", error)
         return 0
+
+
+@ffi.def_extern(error=lib.TURBO_EUSER)
+def turbo_py_weight(out: Any, req: Any, user: Any) -> int:
+    return _status("weight function", _find(user), out, req, most=1)
 
 
 @ffi.def_extern(error=lib.TURBO_EUSER)

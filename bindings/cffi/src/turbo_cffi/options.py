@@ -1,6 +1,7 @@
 """Settings of servers and options of routes."""
 
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
+import operator
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ._turbo import ffi, lib
 from .callbacks import Kept
@@ -8,6 +9,8 @@ from .errors import NULL, Error, check, string_of, text
 from .request import Request
 
 Placement = Callable[[Request, int], int]
+Weight = Callable[[Request], Optional[int]]
+WEIGHT_MOST = (1 << 64) - 1
 
 
 class Setting(NamedTuple):
@@ -77,22 +80,23 @@ class Options:
 
 class RouteOptions:
     """The options of a route: RouteOptions(executor="inline"), RouteOptions(placement=function). A function is called
-    as placement(request, shards) on I/O loops, several at once, and returns the number of a shard. One thread at a
-    time; a function is kept alive by the servers that have such a route."""
+    as placement(request, shards) on I/O loops, several at once, and returns the number of a shard. Of a batch route
+    RouteOptions(weight=function, batch_weight_max=4096): weight(request) is called on the shard's thread. One thread at a
+    time; functions are kept alive by the servers that have such a route."""
 
-    def __init__(self, **values: Union[int, str, Placement]) -> None:
+    def __init__(self, **values: Union[int, str, Placement, Weight]) -> None:
         out = ffi.new("turbo_route_options **")
         check(lib.turbo_route_options_new(out))
         self.ptr = ffi.gc(out[0], lib.turbo_route_options_free)
-        self.kept: Optional[Kept] = None
+        self.kept: Dict[str, Kept] = {}
         for name, value in values.items():
             self.set(name, value)
 
-    def set(self, name: str, value: Union[int, str, Placement]) -> None:
+    def set(self, name: str, value: Union[int, str, Placement, Weight]) -> None:
         if callable(value):
-            if name != "placement":
+            if name not in ("placement", "weight"):
                 raise TypeError(f"{name} takes no function")
-            self.set_placement(value)
+            getattr(self, "set_" + name)(value)
         elif isinstance(value, int) and 0 <= value < 1 << 64:
             self._check(lib.turbo_route_options_set_u64(self.ptr, text(name), value))
         else:
@@ -102,15 +106,35 @@ class RouteOptions:
         """Choose shards by a function; None takes it back."""
         if function is None:
             check(lib.turbo_route_options_set_placement(self.ptr, NULL, NULL))
-            self.kept = None
+            self.kept.pop("placement", None)
             return
         place = function
 
         def choose(req: Any, shards: int) -> int:
             return place(Request(req, None), shards)
 
-        self.kept = Kept(choose)
-        check(lib.turbo_route_options_set_placement(self.ptr, lib.turbo_py_placement, self.kept.pointer))
+        kept = self.kept["placement"] = Kept(choose)
+        check(lib.turbo_route_options_set_placement(self.ptr, lib.turbo_py_placement, kept.pointer))
+
+    def set_weight(self, function: Optional[Weight]) -> None:
+        """Weigh requests of a batch route by a function, which goes with the option batch_weight_max; None takes it back.
+        It returns an int, or None for a request that joins no batch, as it has answered it or will. An exception is
+        logged, and the request answered 500 if it has no answer."""
+        if function is None:
+            check(lib.turbo_route_options_set_weight(self.ptr, NULL, NULL))
+            self.kept.pop("weight", None)
+            return
+        weigh = function
+
+        def put(out: Any, req: Any) -> int:
+            weight = weigh(Request(req, None))
+            if weight is None:
+                return 0
+            out[0] = min(operator.index(weight), WEIGHT_MOST)  # a negative one is refused by cffi
+            return 1
+
+        kept = self.kept["weight"] = Kept(put)
+        check(lib.turbo_route_options_set_weight(self.ptr, lib.turbo_py_weight, kept.pointer))
 
     def _check(self, code: int) -> None:
         if code < 0:
