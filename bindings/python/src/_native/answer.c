@@ -358,10 +358,10 @@ static void finish_request(RequestObject *request, PyObject *result) {
 
 /* -- batches -- */
 
-/* Whether the task of a batch was cancelled by us: the shard ends, or its time was over. */
+/* Whether the task of a batch was cancelled by us: the shard ends, its time was over, or all clients have gone. */
 static int is_told(const ShardObject *shard, PyObject *requests) {
-    return shard->ending || (PyList_GET_SIZE(requests) > 0 &&
-                             turbo_request_timed_out(((RequestObject *)PyList_GET_ITEM(requests, 0))->req));
+    const RequestObject *first = (RequestObject *)PyList_GET_ITEM(requests, 0);
+    return shard->ending || first->told || turbo_request_timed_out(first->req);
 }
 
 /* Log once, answer all. */

@@ -116,6 +116,19 @@ static void mark_told(ShardObject *shard, const PyObject *task) {
     Py_XDECREF(requests);
 }
 
+/* Whether nobody waits for what a batch's task answers. */
+static int all_gone(ShardObject *shard, const PyObject *task) {
+    PyObject *requests = turbopy_watch_list(&shard->watch);
+    int gone = requests != NULL;
+    for (Py_ssize_t i = 0; gone && i < PyList_GET_SIZE(requests); i++) {
+        const RequestObject *request = (RequestObject *)PyList_GET_ITEM(requests, i);
+        gone = request->task != task || turbo_request_cancelled(request->req);
+    }
+    turbopy_unraisable((PyObject *)shard);
+    Py_XDECREF(requests);
+    return gone;
+}
+
 static void cancel_task(RequestObject *request) {
     if (request->task == NULL || (request->in_batch && request->told)) /* once: it may await while it cleans up */
         return;
@@ -143,8 +156,9 @@ static void on_events(void *self, turbo_shard *shard, turbo_request *req, uint32
         turbopy_wait_done(request, &request->writable);
     if (events & (TURBO_EVENT_BODY | TURBO_EVENT_BODY_END | TURBO_EVENT_GONE))
         turbopy_wait_done(request, &request->readable);
-    /* Of a batch others still wait for the task when a client goes, but its requests are all overdue at once. */
-    if ((events & TURBO_EVENT_DEADLINE) || ((events & TURBO_EVENT_GONE) && !request->in_batch))
+    /* A batch's requests are all overdue at once, but others may still wait for its task when a client goes. */
+    if ((events & TURBO_EVENT_DEADLINE) ||
+        ((events & TURBO_EVENT_GONE) && (!request->in_batch || all_gone(object, request->task))))
         cancel_task(request);
     turbopy_watch_drop_idle(&object->watch, request);
     Py_DECREF(request);
