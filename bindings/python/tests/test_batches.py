@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+import weakref
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
@@ -350,9 +351,10 @@ def leave(client: Client, s: socket.socket, count: int) -> None:
     wait_until(lambda: client.app.stats()["dropped"] == count)
 
 
-def test_gone_before_the_call_is_left_out(serve: Serve) -> None:
+@pytest.mark.parametrize("weight", [{}, {"weight": lambda request: 1, "weight_max": 100}], ids=["plain", "weighed"])
+def test_gone_before_the_call_is_left_out(serve: Serve, weight: Any) -> None:
     app = turbo.App()
-    app.get("/", batch=3, batch_wait_ms=LONG)(answer_all)
+    app.get("/", batch=3, batch_wait_ms=LONG, **weight)(answer_all)
     client = serve(app)
     shard = client.app.shards[0]
     with asking(client, 1) as first, asking(client, 2) as second:
@@ -482,3 +484,154 @@ def test_anything_but_a_list_of_as_many_is_500_for_all(serve: Serve, failures: A
 
     assert [status for status, _ in ask_together(serve(app), 3)] == [500] * 3
     assert len(failures()) == 1
+
+
+# -- weights --
+
+
+def test_batches_are_bounded_by_weight(serve: Serve) -> None:
+    app = turbo.App()
+    seen: List[bytes] = []
+
+    @app.get("/", batch=100, weight=lambda request: int(request.body), weight_max=10)
+    def handler(requests: List[turbo.Request]) -> List[Any]:
+        seen.append(b"".join(request.body for request in requests))
+        return [request.body for request in requests]
+
+    client = serve(app)
+    assert ask_together(client, 8) == [(200, b"%d" % i) for i in range(8)]
+    assert seen == [b"01234", b"5", b"6", b"7"], "just as heavy as it may be, then one each"
+    assert closed(client.app.shards[0]) == {"weight": 3, "turn": 1}
+
+
+def test_weight_and_number_and_wait_hold_together(serve: Serve) -> None:
+    app = turbo.App()
+    app.get("/", batch=3, batch_wait_ms=20, weight=lambda request: 1, weight_max=5)(answer_all)
+    client = serve(app)
+    assert [body for _, body in ask_together(client, 4)] == [b"3", b"3", b"3", b"1"]
+    assert closed(client.app.shards[0]) == {"full": 1, "timer": 1}
+
+
+class Index:
+    """An integer of another library's."""
+
+    def __index__(self) -> int:
+        return 7
+
+
+def test_weights_of_every_size(serve: Serve) -> None:
+    app = turbo.App()
+    weights: Iterator[Any] = iter([1, 1 << 70, Index(), 2, 1])
+    app.get("/", batch=100, weight=lambda request: next(weights), weight_max=10)(answer_all)
+    assert [body for _, body in ask_together(serve(app), 5)] == [b"1", b"1", b"3", b"3", b"3"]
+
+
+def test_handler_gets_the_requests_that_were_weighed(serve: Serve) -> None:
+    app = turbo.App()
+    rows: "weakref.WeakKeyDictionary[turbo.Request, Any]" = weakref.WeakKeyDictionary()
+
+    def weigh(request: turbo.Request) -> int:
+        rows[request] = request.json()
+        return 1
+
+    def handler(requests: List[turbo.Request]) -> List[Any]:
+        return [[rows[request]] for request in requests]
+
+    app.get("/a", batch=3, weight=weigh, weight_max=2)(handler)
+    app.get("/b", batch=3, weight=weigh, weight_max=2)(handler)
+    client = serve(app)
+    with client.socket() as s:
+        s.sendall(b"".join(b"GET /%s HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n%d" % (b"ab"[i % 2 : i % 2 + 1], i) for i in range(9)))
+        s.shutdown(1)
+        assert [piece[-3:] for piece in read_answer(s).split(b"HTTP/1.1 ")[1:]] == [b"[%d]" % i for i in range(9)]
+    client.app.stop()
+    wait_until(lambda: len(rows) == 0)
+
+
+def test_what_a_weight_function_raises_is_for_its_request(serve: Serve, failures: Any) -> None:
+    app = turbo.App()
+    sizes: List[int] = []
+
+    def weigh(request: turbo.Request) -> Any:
+        kind = int(request.body)
+        if kind == 1:
+            raise turbo.HTTPError(413, "too long\n")
+        if kind == 2:
+            raise RuntimeError("weighing")
+        return {3: -1, 4: "5", 5: 1.5, 6: None}.get(kind, 1)
+
+    @app.get("/", batch=True, weight=weigh, weight_max=10)
+    def handler(requests: List[turbo.Request]) -> List[Any]:
+        sizes.append(len(requests))
+        return [b"good"] * len(requests)
+
+    answers = ask_together(serve(app), 8)
+    assert [status for status, _ in answers] == [200, 413, 500, 500, 500, 500, 500, 200]
+    assert answers[1][1] == b"too long\n" and answers[7][1] == b"good"
+    assert sizes == [2], "the others go on, together"
+    assert [str(record.exc_info[1]) for record in failures()] == [
+        "weighing",
+        "a weight is 0 or more, not -1",
+        "a weight is an int, not str",
+        "a weight is an int, not float",
+        "a weight is an int, not NoneType",
+    ]
+
+
+def test_a_failed_weight_meets_the_apps_handlers(serve: Serve, failures: Any) -> None:
+    app = turbo.App()
+
+    @app.exception_handler(ZeroDivisionError)
+    async def divided(request: turbo.Request, error: ZeroDivisionError) -> Any:
+        await asyncio.sleep(0.01)
+        return turbo.Response(b"zero", 400)
+
+    app.get("/", batch=True, weight=lambda request: 9 // int(request.body), weight_max=100)(answer_all)
+    assert ask_together(serve(app), 3) == [(400, b"zero"), (200, b"2"), (200, b"2")]
+    assert failures() == []
+
+
+def test_malformed_json_in_a_weight_is_400(serve: Serve, failures: Any) -> None:
+    app = turbo.App()
+    app.post("/", batch=True, weight=lambda request: len(request.json()), weight_max=10)(answer_all)
+    client = serve(app)
+    assert client.post("/", b"[1, 2").status == 400
+    assert client.post("/", b"[1, 2]").body == b"1"
+    assert failures() == []
+
+
+def test_weighed_requests_that_are_left_out_are_let_go(serve: Serve) -> None:
+    app = turbo.App()
+    seen: "weakref.WeakSet[turbo.Request]" = weakref.WeakSet()
+
+    def weigh(request: turbo.Request) -> int:
+        seen.add(request)
+        return 1
+
+    app.get("/", batch=100, batch_wait_ms=LONG, weight=weigh, weight_max=100)(answer_all)
+    client = serve(app)
+    with asking(client, 1) as s:
+        assert len(seen) == 1
+        leave(client, s, 1)
+    client.app.stop()
+    assert len(seen) == 0
+
+
+@pytest.mark.parametrize(
+    "options, kind, reason",
+    [
+        ({"batch": True, "weight": len}, ValueError, "weight_max need each other"),
+        ({"batch": True, "weight_max": 5}, ValueError, "weight_max need each other"),
+        ({"weight": len, "weight_max": 5}, ValueError, "for batch handlers only"),
+        ({"batch": True, "weight": 5, "weight_max": 5}, TypeError, "no plain function"),
+        ({"batch": True, "weight": asyncio.sleep, "weight_max": 5}, TypeError, "no plain function"),
+        ({"batch": True, "weight": len, "weight_max": "5"}, TypeError, "is str, expected int"),
+        ({"batch": True, "weight": len, "weight_max": True}, TypeError, "is bool, expected int"),
+        ({"batch": True, "weight": len, "weight_max": 0}, ValueError, "allowed are 1 to 1099511627776"),
+        ({"batch": True, "weight": len, "weight_max": (1 << 40) + 1}, ValueError, "allowed are 1 to 1099511627776"),
+    ],
+)
+def test_options_of_weights(options: Any, kind: type, reason: str) -> None:
+    app = turbo.App()
+    with pytest.raises(kind, match=reason):
+        app.post("/", **options)(answer_all)

@@ -88,7 +88,8 @@ void turbopy_executor_batch(turbo_shard *shard, turbo_request *const *reqs, size
     ShardObject *object = turbo_shard_data(shard);
     const turbopy_route *route = user;
     turbopy_task_leave(object);
-    PyObject *requests = request_list(object, reqs, n);
+    PyObject *requests = route->weight != NULL ? turbopy_weighed_take(&object->weighed, reqs, n)
+                                               : request_list(object, reqs, n);
     if (requests == NULL) {
         turbopy_unraisable((PyObject *)object);
         for (size_t i = 0; i < n; i++)

@@ -8,6 +8,7 @@
 typedef struct turbopy_route {
     struct turbopy_route *next;
     PyObject *handler;
+    PyObject *weight;   /* of a batch handler's requests; NULL: they are not weighed */
     char *content_type; /* of answers that are bytes or str; NULL for the usual one */
     char is_async;      /* calling the handler runs no code of it, it gives a coroutine */
     char is_batch;      /* the handler gets a list of requests                          */

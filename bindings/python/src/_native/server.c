@@ -135,16 +135,20 @@ static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 static int server_traverse(ServerObject *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->shards);
-    for (turbopy_route *route = self->routes; route != NULL; route = route->next)
+    for (turbopy_route *route = self->routes; route != NULL; route = route->next) {
         Py_VISIT(route->handler);
+        Py_VISIT(route->weight);
+    }
     return 0;
 }
 
 /* Only a server that does not run is ever unreachable: threads hold the shards of a running one, and those hold it. */
 static int server_clear(ServerObject *self) {
     Py_CLEAR(self->shards);
-    for (turbopy_route *route = self->routes; route != NULL; route = route->next)
+    for (turbopy_route *route = self->routes; route != NULL; route = route->next) {
         Py_CLEAR(route->handler);
+        Py_CLEAR(route->weight);
+    }
     return 0;
 }
 
@@ -223,13 +227,16 @@ static void drop_first_record(ServerObject *self) {
     turbopy_route *route = self->routes;
     self->routes = route->next;
     Py_DECREF(route->handler);
+    Py_XDECREF(route->weight);
     PyMem_Free(route->content_type);
     PyMem_Free(route);
 }
 
 static int register_route(ServerObject *self, const char *method, const char *pattern,
-                          const turbo_route_options *options) {
+                          turbo_route_options *options) {
     turbopy_route *route = self->routes;
+    if (route->weight != NULL)
+        (void)turbo_route_options_set_weight(options, turbopy_weigh, route);
     return route->is_batch
                ? turbo_server_route_batch(self->server, method, pattern, options, turbopy_executor_batch, route)
                : turbo_server_route(self->server, method, pattern, options, turbopy_executor_fail, route);
@@ -266,16 +273,17 @@ static char is_streamed(PyObject *options) {
 
 static PyObject *server_route(ServerObject *self, PyObject *args) {
     const char *method, *pattern, *content_type;
-    PyObject *handler, *options;
+    PyObject *handler, *options, *weight;
     int is_async, is_batch, is_pooled;
-    if (!PyArg_ParseTuple(args, "zsOpppzO!:route", &method, &pattern, &handler, &is_async, &is_batch, &is_pooled,
-                          &content_type, &PyDict_Type, &options))
+    if (!PyArg_ParseTuple(args, "zsOpppzO!O:route", &method, &pattern, &handler, &is_async, &is_batch, &is_pooled,
+                          &content_type, &PyDict_Type, &options, &weight))
         return NULL;
     if (!PyCallable_Check(handler))
         return PyErr_Format(PyExc_TypeError, "the handler of %s is not callable", pattern);
     turbopy_route *route = add_record(self, handler, content_type);
     if (route == NULL)
         return NULL;
+    route->weight = weight == Py_None ? NULL : Py_NewRef(weight);
     route->is_async = (char)is_async;
     route->is_batch = (char)is_batch;
     route->is_pooled = (char)is_pooled;
@@ -384,7 +392,7 @@ static PyMethodDef server_methods[] = {
     {"listen", (PyCFunction)server_listen, METH_O, "listen($self, address, /)\n--\n\nBind \"host:port\" or \"unix:/path\"."},
     {"listen_fd", (PyCFunction)server_listen_fd, METH_O, "listen_fd($self, fd, /)\n--\n\nUse a listening socket; takes the descriptor."},
     {"route", (PyCFunction)server_route, METH_VARARGS,
-     "route($self, method, pattern, handler, is_async, is_batch, is_pooled, content_type, options, /)\n--\n\nRegister a handler."},
+     "route($self, method, pattern, handler, is_async, is_batch, is_pooled, content_type, options, weight, /)\n--\n\nRegister a handler."},
     {"route_stats", (PyCFunction)server_route_stats, METH_VARARGS,
      "route_stats($self, json_path, metrics_path, /)\n--\n\nServe the counters."},
     {"route_static", (PyCFunction)server_route_static, METH_VARARGS,

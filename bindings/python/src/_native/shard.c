@@ -75,6 +75,7 @@ static void shard_dealloc(ShardObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     turbopy_watch_clear(&self->watch);
+    turbopy_weighed_clear(&self->weighed);
     turbopy_text_free(&self->text);
     (void)shard_clear(self);
     type->tp_free(self);
@@ -257,6 +258,7 @@ static PyObject *shard_detach(ShardObject *self, PyObject *unused) {
 static PyObject *shard_forget(ShardObject *self, PyObject *unused) {
     (void)unused;
     turbopy_watch_clear(&self->watch);
+    turbopy_weighed_clear(&self->weighed);
     Py_RETURN_NONE;
 }
 

@@ -7,6 +7,7 @@
 #include "json.h"
 #include "state.h"
 #include "watch.h"
+#include "weigh.h"
 
 struct TaskObject;
 
@@ -36,8 +37,9 @@ typedef struct ShardObject {
     PyObject *timer;                           /* a handle of the loop; NULL: none     */
     double timer_at;                           /* by the loop's clock                  */
 
-    turbopy_watch watch; /* requests that wait for events */
-    turbopy_text text;   /* memory for JSON               */
+    turbopy_watch watch;     /* requests that wait for events   */
+    turbopy_weighed weighed; /* requests that wait for a batch  */
+    turbopy_text text;       /* memory for JSON                 */
 
     struct TaskObject *carrier; /* the task for the next coroutine; task.c */
     Py_ssize_t carrier_refs;    /* its count when nobody else holds it     */

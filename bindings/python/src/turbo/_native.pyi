@@ -229,6 +229,7 @@ class Server:
         is_pooled: bool,
         content_type: Optional[str],
         options: Dict[str, Union[int, str]],
+        weight: Optional[Callable[[Request], int]],
         /,
     ) -> None: ...
     def route_stats(self, json_path: Optional[str], metrics_path: Optional[str], /) -> None: ...

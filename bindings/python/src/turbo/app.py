@@ -48,6 +48,9 @@ class App:
 
     batch           True or 1 to 65536: the handler gets a list of requests and returns a list of as many answers
     batch_wait_ms   0 to 10000: how long a batch may wait for more requests (also batch_wait_us)
+    weight          with weight_max: a function of a request that says how heavy it is (rows, tokens, bytes): an int. What it
+                    raises is answered, and no part of the batch; the handler gets the same request object
+    weight_max      1 to 1099511627776: most that a batch weighs; a heavier request has a batch of its own
     body            "gathered", or "streamed": the handler, a coroutine function, begins when the head is there, and reads
                     the body while it comes: request.stream(), request.read()
     body_max_bytes  largest request body; above it 413

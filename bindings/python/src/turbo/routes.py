@@ -3,11 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional
 
-from ._native import Server
+from ._native import Request, Server
 from .middleware import Middleware, compose, is_coroutine_function
 from .slow import Watch
 
 Handler = Callable[..., Any]
+
+WEIGHT_MOST = 1 << 40
 
 
 @dataclass
@@ -20,6 +22,7 @@ class Route:
     batch: bool = False
     has_middleware: bool = True
     content_type: Optional[str] = None
+    weight: Optional[Callable[[Request], int]] = None
     options: Dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -41,7 +44,15 @@ class Route:
         elif watch is not None:
             handler, is_async = watch.wrap(handler), False
         server.route(
-            self.method, self.pattern, handler, is_async, self.batch, self.pooled, self.content_type, self.options
+            self.method,
+            self.pattern,
+            handler,
+            is_async,
+            self.batch,
+            self.pooled,
+            self.content_type,
+            self.options,
+            self.weight,
         )
 
     def _check_pooled(self, around: List[Middleware]) -> None:
@@ -65,12 +76,31 @@ def _milliseconds(options: Dict[str, Any]) -> None:
     options["batch_wait_us"] = round(wait * 1000)
 
 
+def _weight_max(options: Dict[str, Any], weight: Any, is_batch: bool) -> None:
+    """weight_max is batch_weight_max, in the short words of decorators. Check both."""
+    most = options.pop("weight_max", None)
+    if (weight is None) != (most is None):
+        raise ValueError("weight: a function and weight_max need each other")
+    if weight is None:
+        return
+    if not is_batch:
+        raise ValueError("weight: for batch handlers only: batch=True, or the most requests that it wants")
+    if not callable(weight) or is_coroutine_function(weight):
+        raise TypeError(f"weight: {weight!r} is no plain function")
+    if isinstance(most, bool) or not isinstance(most, int):
+        raise TypeError(f"weight_max: {most!r} is {type(most).__name__}, expected int")
+    if not 1 <= most <= WEIGHT_MOST:
+        raise ValueError(f"weight_max: {most} is out of range, allowed are 1 to {WEIGHT_MOST}")
+    options["batch_weight_max"] = most
+
+
 def make_route(method: Optional[str], pattern: str, handler: Handler, options: Dict[str, Any]) -> Route:
     """Check what a decorator was given. `batch` is True, or the most requests that the handler wants at once."""
     options = dict(options)
     content_type = options.pop("content_type", None)
     batch = options.pop("batch", False)
     has_middleware = options.pop("middleware", True)
+    weight = options.pop("weight", None)
     if not callable(handler):
         raise TypeError(f"the handler of {pattern} is not callable: {handler!r}")
     if content_type is not None and not isinstance(content_type, str):
@@ -88,4 +118,5 @@ def make_route(method: Optional[str], pattern: str, handler: Handler, options: D
     elif not isinstance(batch, bool):
         raise TypeError(f"batch: {batch!r} is {type(batch).__name__}, expected bool or int")
     _milliseconds(options)
-    return Route(method, pattern, handler, batch is not False, has_middleware, content_type, options)
+    _weight_max(options, weight, batch is not False)
+    return Route(method, pattern, handler, batch is not False, has_middleware, content_type, weight, options)
