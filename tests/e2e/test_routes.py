@@ -234,7 +234,11 @@ def test_echo_without_content_type(client: Client) -> None:
     assert client.request("/echo", "POST", body=b"abc").get("Content-Type") == "application/octet-stream"
 
 
+CLOSED = ["closed_" + why for why in ("full", "weight", "turn", "timer", "gate", "drained")]
+
+
 def test_batch_answers_agree_on_their_batches(server: Server) -> None:
+    before = server.stats()["shards"]
     clients = [server.client() for _ in range(40)]
     for client in clients:
         client.send(request("/batch", "POST"))
@@ -242,6 +246,11 @@ def test_batch_answers_agree_on_their_batches(server: Server) -> None:
     for client in clients:
         client.close()
     assert all(count % size == 0 for size, count in sizes.items()), sizes
+    after = server.stats()["shards"]
+    more = {name: sum(b[name] - a[name] for a, b in zip(before, after)) for name in ["batch_calls", "batch_call_requests", *CLOSED]}
+    assert more["batch_call_requests"] == 40
+    assert more["batch_calls"] == more["closed_turn"] == sum(count // size for size, count in sizes.items())
+    assert more["batch_calls"] == sum(more[name] for name in CLOSED)
 
 
 # -- numbers in the query --
