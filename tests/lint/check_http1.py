@@ -3,7 +3,8 @@
 Names stand in backquotes; the page's first table says what they look like. They are checked wherever they stand. In a
 table whose last column is "tests" each row needs one. A requirement also needs a known level, and a function that
 implements it, or "not met: ..." with what happens instead; then it may be without a test. Every setting
-(libturbo/settings.h) has a row in the table of limits, or in that of the other settings.
+(libturbo/settings.h) has a row in the table of limits, or in that of the other settings. Of docs/batching.md the table of tests is
+checked likewise.
 
 usage: check_http1.py PROJECT_DIR
 """
@@ -41,8 +42,8 @@ class Project:
                             for name in re.findall(r"^=== (.+)$", path.read_text(), re.M)}
         self.units = {pair for path in (root / "tests/unit").glob("*.c") for pair in re.findall(
             r"^(?:Test|ParameterizedTest)\((?:[^(),]*\*\w+, )?(\w+), (\w+)", path.read_text(), re.M)}
-        self.end_to_end = {(path.name, name) for path in (root / "tests/e2e").glob("test_*.py")
-                           for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)}
+        self.end_to_end = {(path.name, name) for folder in ("tests/e2e", "bindings/python/tests")
+                           for path in (root / folder).glob("test_*.py") for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)}
 
     def find(self, name: str) -> tuple:
         """What a name is ("code", "test", or "" when it is none that can be checked), and whether it exists."""
@@ -87,6 +88,20 @@ def check_row(project: Project, header: list, cells: list) -> list:
     return bad + check_cell(project, cells[4], "test", not is_unmet(cells))
 
 
+def check_batching(project: Project, page: Path) -> list:
+    header, bad, rows = [], [], 0
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        cells = cells_of(line)
+        if not cells or not header:
+            header = cells
+        elif header[-1] == "tests" and not set(cells[0]) <= set("-"):
+            rows += 1
+            bad += [f"{page.name}:{number}: {why}" for why in check_row(project, header, cells)]
+            bad += [f"{page.name}:{number}: there is no `{name}`" for name in re.findall(r"`([^`]+)`", cells[-1])
+                    if not project.find(name)[1]]
+    return bad if rows else [f"{page.name}: no table of tests"]
+
+
 def settings_of(root: Path) -> set:
     return set(re.findall(r"^    X\((\w+),", (root / "libturbo/settings.h").read_text(), re.M))
 
@@ -111,6 +126,7 @@ def main(root: Path) -> int:
             if not exists:
                 bad.append(f"{page.name}:{number}: there is no `{name}`")
     bad += [f"{page.name}: no test is named for the setting {name}" for name in sorted(unlisted)]
+    bad += check_batching(project, root / "docs/batching.md")
     unmet = sum(is_unmet(row) for row in rows)
     print("\n".join(bad) or f"http1: {len(rows)} requirements, {len(rows) - unmet} met, {unmet} not; "
           f"{len(tests)} tests named")
