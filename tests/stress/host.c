@@ -62,9 +62,10 @@ void host_route(host *h, const char *method, const char *path, const char *optio
     turbo_route_options_free(o);
 }
 
-void host_route_batch(host *h, const char *method, const char *path, const char *options, turbo_batch_fn fn,
-                      void *user) {
+void host_route_batch(host *h, const char *method, const char *path, const char *options, turbo_weight_fn weight,
+                      turbo_batch_fn fn, void *user) {
     turbo_route_options *o = route_options(options);
+    CHECK_EQ(turbo_route_options_set_weight(o, weight, user), 0);
     CHECK_EQ(turbo_server_route_batch(h->server, method, path, o, fn, user), 0);
     turbo_route_options_free(o);
 }

@@ -169,6 +169,12 @@ static void on_batch(turbo_shard *shard, turbo_request *const *reqs, size_t n, v
         CHECK_EQ(reply(reqs[i]), 0);
 }
 
+static int weigh(uint64_t *out, turbo_request *req, void *user) {
+    (void)user;
+    *out = turbo_request_path(req).len % 4; /* the id's length tells them apart */
+    return 1;
+}
+
 /* -- lent bodies: a list, since a shard that is stopped does not tell of all of them -- */
 
 static pthread_mutex_t lent_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -332,14 +338,16 @@ void kinds_begin(host *h, pool *answerers, int may_stop) {
 }
 
 void kinds_route(host *h) {
+    static const char *const batches[PLACEMENTS] = {"batch_max=8 batch_wait_us=300", "batch_max=8 batch_wait_us=300 batch_weight_max=5",
+                                                    "batch_max=8"};
     char path[64], options[96];
     for (int kind = 0; kind < KINDS; kind++)
         for (int placement = 0; placement < PLACEMENTS; placement++) {
             snprintf(path, sizeof path, "/%s/%s/{id}", kind_names[kind], placement_names[placement]);
             snprintf(options, sizeof options, "placement=%s %s", placement_names[placement],
-                     kind == KIND_BATCH ? "batch_max=8 batch_wait_us=300" : kinds[kind].options);
+                     kind == KIND_BATCH ? batches[placement] : kinds[kind].options);
             if (kind == KIND_BATCH)
-                host_route_batch(h, "GET", path, options, on_batch, h);
+                host_route_batch(h, "GET", path, options, placement == 1 ? weigh : NULL, on_batch, h);
             else
                 host_route(h, kind == KIND_ECHO ? "POST" : "GET", path, options, kinds[kind].fn, h);
         }

@@ -115,8 +115,9 @@ void host_release(host *h);
 
 /** Add a route with "name=value" options separated by spaces; "" for none. */
 void host_route(host *h, const char *method, const char *pattern, const char *options, turbo_handler_fn fn, void *user);
-void host_route_batch(host *h, const char *method, const char *pattern, const char *options, turbo_batch_fn fn,
-                      void *user);
+/** The same for a batch callback; `weight` may be NULL, and has the same user. */
+void host_route_batch(host *h, const char *method, const char *pattern, const char *options, turbo_weight_fn weight,
+                      turbo_batch_fn fn, void *user);
 
 /* -- threads that answer: jobs in, each run once, on any of them -- */
 
