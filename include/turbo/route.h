@@ -52,7 +52,7 @@ typedef int (*turbo_weight_fn)(uint64_t *out, turbo_request *req, void *user);
  * | body_window_bytes | 1 .. 2^30 | of a streamed body: bytes that may wait for the handler; then the client waits |
  * | batch_max | 1 .. 65536 | most requests that a batch callback gets at once |
  * | batch_wait_us | 0 .. 10000000 | how long a batch callback's batch may wait for more |
- * | batch_weight_max | 0 .. 2^40 (0) | most that a batch weighs, by the function of turbo_route_options_set_weight(); 0: it has none |
+ * | batch_weight_max | 0 .. 2^40 (0) | most that a batch weighs, by turbo_route_options_set_weight(); 0: it is not weighed |
  * | index | a file's name | static routes: what a directory is answered with; unset: 404 |
  * | cache_control | a field value | static routes: Cache-Control of their answers; unset: none |
  * | dot_files | no, yes (no) | static routes: whether names that begin with "." are served |
@@ -185,12 +185,12 @@ TURBO_API int turbo_server_route(turbo_server *server, const char *method, const
 /**
  * Register a batch callback: it gets all requests of this route that one batch holds, in one call.
  *
- * A batch closes, and fn is called, when it has batch_max requests or weighs batch_weight_max. Without batch_wait_us it also closes at the end of
- * the shard's turn, which takes at most the server's batch_max requests from the queue. With it, it closes at the end of a
- * turn when its first request has been with the shard for that long; when inflight_max lets no more in because all that
- * are in flight wait in batches; and when a stop has begun. Requests are in order of arrival. Those whose client has gone,
- * and those that queue_timeout_ms is over for, are left out then, and fn is not called for none. Each shard gathers for
- * itself; a request that waits in a batch is in flight. docs/batching.md says all of it.
+ * A batch closes, and fn is called, when it has batch_max requests or weighs batch_weight_max. Without batch_wait_us it
+ * also closes at the end of the shard's turn, which takes at most the server's batch_max requests from the queue. With
+ * it, it closes at the end of a turn when its first request has been with the shard for that long; when inflight_max lets
+ * no more in because all that are in flight wait in batches; and when a stop has begun. Requests are in order of arrival.
+ * Those whose client has gone, and those that queue_timeout_ms is over for, are left out then, and fn is not called for
+ * none. Each shard gathers for itself; a request that waits in a batch is in flight. docs/batching.md says all of it.
  *
  * @param server   not NULL, not started.
  * @param method   as turbo_server_route().

@@ -81,7 +81,8 @@ typedef struct turbo_shard_stats {
 } turbo_shard_stats;
 
 /** An empty snapshot that knows its size. */
-#define TURBO_SHARD_STATS_INIT {sizeof(turbo_shard_stats), 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0, 0}
+#define TURBO_SHARD_STATS_INIT \
+    {sizeof(turbo_shard_stats), 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0, 0}
 
 /** Formats of turbo_server_stats_text(). */
 enum {
