@@ -9,88 +9,44 @@ server too.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import Callable, Dict, List, Tuple
+from typing import Dict, List
 
 import machine
 import processes
 import report
+import rounds
 from loads import LOADS, measure
-from servers import PROGRAMS, ROOT, TARGETS, Server, make_venv
+from servers import PROGRAMS, PROGRAMS_BY_NAME, TARGETS, make_venv
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="NAMES", help="loads and servers, comma-separated")
-    parser.add_argument("--rounds", type=int, default=int(os.environ.get("BENCH_ROUNDS", "5")), help="default: 5")
-    parser.add_argument("--seconds", type=int, default=1, help="length of each wrk load (default: 1)")
-    parser.add_argument("--json", type=Path, default=ROOT / "build/bench.json", metavar="PATH",
-                        help="default: build/bench.json")
-    parser.add_argument("--pin", action="store_true", help="servers on one CPU, loads on another (for a quiet machine)")
-    args = parser.parse_args()
-    if args.rounds < 1 or args.seconds < 1:
-        parser.error("--rounds and --seconds take numbers from 1")
-    args.only = [word for word in args.only.split(",") if word]
-    for word in args.only:
-        if not chosen([word], [*LOADS, *TARGETS, "micro"]):
-            parser.error(f"--only: {word} is none of {' '.join([*LOADS, *TARGETS, 'micro'])}")
-    return args
-
-
-def chosen(words: List[str], names) -> List[str]:
-    return [name for name in names if any(name == word or name.startswith(word + "-") for word in words)]
+    flags = rounds.parser(__doc__, "bench", 5, "loads and servers")
+    flags.add_argument("--pin", action="store_true", help="servers on one CPU, loads on another (for a quiet machine)")
+    return rounds.parse(flags, [*LOADS, *TARGETS, "micro"])
 
 
 def plan(only: List[str]) -> Dict[str, List[str]]:
     """Which targets each load runs against. The bare loop always runs: without it a figure says little."""
     if only == ["micro"]:
         return {}
-    loads = chosen(only, LOADS) or list(LOADS)
-    targets = chosen(only, TARGETS) or list(TARGETS)
+    loads = rounds.chosen(only, LOADS) or list(LOADS)
+    targets = rounds.chosen(only, TARGETS) or list(TARGETS)
     return {load: [t for t in LOADS[load].targets if t in targets or t.startswith("bare")] for load in loads}
 
 
-def turns(todo: Dict[str, List[str]], rounds: int) -> List[Tuple[int, str, str]]:
-    """Round by round; the order of the targets is turned on each time, so that none always comes first."""
-    every = []
-    for number in range(rounds):
-        for load, targets in todo.items():
-            first = number % len(targets) if targets else 0
-            every += [(number, load, target) for target in targets[first:] + targets[:first]]
-    return every
-
-
-def show_progress(done: int, total: int, what: str) -> None:
-    """One line that is written over on a terminal, else a line every tenth of the way."""
-    if sys.stdout.isatty():
-        line = f"bench: {done}/{total}  {what}" if done < total else ""
-        print(f"\r{line:60}\r", end="", flush=True)
-    elif done == total or done * 10 // total != (done - 1) * 10 // total:
-        print(f"bench: {done}/{total}  {what}".rstrip(), flush=True)
-
-
 def run_rounds(todo: Dict[str, List[str]], args: argparse.Namespace, cpus: processes.Cpus) -> List[dict]:
-    samples = []
-    with contextlib.ExitStack() as stack:
-        servers = {}
-        for program in dict.fromkeys(TARGETS[t].program for targets in todo.values() for t in targets):
-            servers[program] = Server(program, cpus.server)
-            stack.callback(servers[program].stop)
-        every = turns(todo, args.rounds)
-        for done, (number, load, target) in enumerate(every):
+    needed = {TARGETS[target].program for targets in todo.values() for target in targets}
+    with rounds.serving({n: p for n, p in PROGRAMS_BY_NAME.items() if n in needed}, cpus.server) as servers:
+        def take(load: str, target: str) -> dict:
             where = TARGETS[target]
-            show_progress(done, len(every), f"round {number + 1}  {load} {target}")
-            sample = measure(LOADS[load], servers[where.program], where.path, cpus, args.seconds)
-            samples.append({"load": load, "target": target, "round": number, **sample})
-        show_progress(len(every), len(every), "")
-    return samples
+            return measure(LOADS[load], servers[where.program], where.path, cpus, args.seconds)
+
+        return rounds.run(todo, args.rounds, take)
 
 
 def run_micro() -> List[dict]:
@@ -110,12 +66,6 @@ def print_noise(samples: List[dict]) -> None:
             spread = row["cpu_us_x_bare"]
             print(f"{load}: the bare loop against itself: {spread['median']:.2f} ({spread['least']:.2f}-"
                   f"{spread['most']:.2f}). Ratios that differ by less than that are the same.")
-
-
-def write_json(path: Path, content: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    print(f"written: {path}")
 
 
 def main() -> int:
@@ -139,22 +89,10 @@ def main() -> int:
     where = f"servers on CPU {min(cpus.server)}, loads on {min(cpus.load)}" if cpus.server else "not pinned"
     print(f"\n{args.rounds if todo else 0} rounds in {time.monotonic() - begun:.0f} s on {os.cpu_count()} CPUs"
           f" ({about['machine']['cpu']}), {where}")
-    write_json(args.json, {**about, "rounds": args.rounds, "seconds": args.seconds, "pinned": bool(cpus.server),
-                           "summary": rows, "samples": samples, "micro": micro})
+    rounds.write_json(args.json, {**about, "rounds": args.rounds, "seconds": args.seconds, "pinned": bool(cpus.server),
+                                  "summary": rows, "samples": samples, "micro": micro})
     return 0
 
 
-def guarded(run: Callable[[], int]) -> int:
-    """The exit status of a benchmark; what it started has ended by then."""
-    try:
-        return run()
-    except KeyboardInterrupt:
-        print("\nbench: interrupted; servers ended", file=sys.stderr)
-        return 130
-    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-        print(f"\nbench: {error}", file=sys.stderr)
-        return 1
-
-
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(rounds.guarded(main))

@@ -10,20 +10,17 @@ C, which does not. /stats is answered by the I/O loop, in C.
 
 import argparse
 import concurrent.futures
-import contextlib
-import os
 import sys
 import time
-from pathlib import Path
 from typing import Dict, List, NamedTuple, Tuple
 
-import bench
 import machine
 import processes
 import report
+import rounds
 from bench_python import program
 from loads import Wrk
-from servers import ROOT, Program, Server
+from servers import Program, Server
 
 HOG_US = 5000
 FAST = Wrk(8, 1, "wrk -t1 -c8")
@@ -56,20 +53,6 @@ ROWS: Dict[str, Row] = {
 }
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="NAMES", help="rows, comma-separated")
-    parser.add_argument("--rounds", type=int, default=int(os.environ.get("CONVOY_ROUNDS", "3")), help="default: 3")
-    parser.add_argument("--seconds", type=int, default=2, help="length of each load (default: 2)")
-    parser.add_argument("--json", type=Path, default=ROOT / "build/convoy.json", metavar="PATH",
-                        help="default: build/convoy.json")
-    args = parser.parse_args()
-    args.only = bench.chosen([word for word in args.only.split(",") if word], ROWS) or list(ROWS)
-    if args.rounds < 1 or args.seconds < 1:
-        parser.error("--rounds and --seconds take numbers from 1")
-    return args
-
-
 def two_keys(server: Server) -> Tuple[str, str]:
     """Keys that different shards own; with one shard, any."""
     homes = {server.get(f"/where/{key}"): key for key in KEYS}
@@ -85,22 +68,15 @@ def measure(server: Server, fast: str, hog: str, seconds: int) -> dict:
             "others_per_second": others.requests / others.seconds if others else 0}
 
 
-def run_rounds(names: List[str], rounds: int, seconds: int) -> List[dict]:
-    samples = []
-    with contextlib.ExitStack() as stack:
-        servers, keys = {}, {}
-        for name in names:
-            servers[name] = Server(name, None, program=ROWS[name].program)
-            stack.callback(servers[name].stop)
-            keys[name] = two_keys(servers[name])
-        every = bench.turns({hog: names for hog in HOGS}, rounds)
-        for done, (number, hog, name) in enumerate(every):
-            bench.show_progress(done, len(every), f"round {number + 1}  {hog} {name}")
+def run_rounds(names: List[str], args: argparse.Namespace) -> List[dict]:
+    with rounds.serving({name: ROWS[name].program for name in names}) as servers:
+        keys = {name: two_keys(servers[name]) for name in names}
+
+        def take(hog: str, name: str) -> dict:
             fast, other = ROWS[name].paths(keys[name], hog)
-            sample = measure(servers[name], fast, "" if hog == "nothing" else other, seconds)
-            samples.append({"load": hog, "target": name, "round": number, **sample})
-        bench.show_progress(len(every), len(every), "")
-    return samples
+            return measure(servers[name], fast, "" if hog == "nothing" else other, args.seconds)
+
+        return rounds.run({hog: names for hog in HOGS}, args.rounds, take)
 
 
 def print_tables(rows: List[dict]) -> None:
@@ -114,19 +90,16 @@ def print_tables(rows: List[dict]) -> None:
 
 
 def main() -> int:
-    args = arguments()
+    args = rounds.parse(rounds.parser(__doc__, "convoy", 3, "rows", seconds=2), ROWS)
     processes.unwind_on_signals()
     begun = time.monotonic()
     about = machine.describe()
-    samples = run_rounds(args.only, args.rounds, args.seconds)
+    samples = run_rounds(rounds.chosen(args.only, ROWS) or list(ROWS), args)
     rows = report.summarize(samples, (), (*report.KEYS[:4], "others_per_second"))
     print_tables(rows)
-    print(f"\n{args.rounds} rounds in {time.monotonic() - begun:.0f} s on {os.cpu_count()} CPUs "
-          f"({about['machine']['cpu']}); load average {about['machine']['load_average']:.1f} at the start")
-    bench.write_json(args.json, {**about, "rounds": args.rounds, "seconds": args.seconds, "summary": rows,
-                                 "samples": samples})
+    rounds.finish(args, about, begun, summary=rows, samples=samples)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(bench.guarded(main))
+    sys.exit(rounds.guarded(main))

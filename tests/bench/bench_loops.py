@@ -6,8 +6,6 @@
 """
 
 import argparse
-import contextlib
-import os
 import sys
 import time
 from pathlib import Path
@@ -17,8 +15,9 @@ import bench
 import machine
 import processes
 import report
+import rounds
 from loads import LOADS, measure
-from servers import ROOT, Program, Server
+from servers import ROOT, Program
 
 NAMES = ("c64", "x16")  # of loads
 PATHS = ("sync", "async", "sleep")
@@ -43,44 +42,24 @@ def program(python: Path, kind: Kind, loop: str) -> Program:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", type=Path, default=ROOT / "build/venv-3.13t/bin/python",
-                        help="a free-threaded build (default: that of build/venv-3.13t)")
-    parser.add_argument("--only", default="", metavar="NAMES", help="of loads, kinds and paths, comma-separated")
-    parser.add_argument("--rounds", type=int, default=int(os.environ.get("LOOPS_ROUNDS", "5")), help="default: 5")
-    parser.add_argument("--seconds", type=int, default=1, help="length of each load (default: 1)")
-    parser.add_argument("--json", type=Path, default=ROOT / "build/loops.json", metavar="PATH",
-                        help="default: build/loops.json")
-    args = parser.parse_args()
-    if args.rounds < 1 or args.seconds < 1:
-        parser.error("--rounds and --seconds take numbers from 1")
-    args.only = [word for word in args.only.split(",") if word]
-    for word in args.only:
-        if not bench.chosen([word], [*NAMES, *KINDS, *PATHS]):
-            parser.error(f"--only: {word} is none of {' '.join([*NAMES, *KINDS, *PATHS])}")
-    return args
+    flags = rounds.parser(__doc__, "loops", 5, "of loads, kinds and paths")
+    flags.add_argument("--python", type=Path, default=ROOT / "build/venv-3.13t/bin/python",
+                       help="a free-threaded build (default: that of build/venv-3.13t)")
+    return rounds.parse(flags, [*NAMES, *KINDS, *PATHS])
 
 
 def run_rounds(args: argparse.Namespace) -> List[dict]:
     """Both loops one after the other at each point, so that what moves the machine moves both."""
-    kinds, paths = bench.chosen(args.only, KINDS) or list(KINDS), bench.chosen(args.only, PATHS) or list(PATHS)
+    kinds, paths = rounds.chosen(args.only, KINDS) or list(KINDS), rounds.chosen(args.only, PATHS) or list(PATHS)
     todo = {load: [f"{kind} {path} {loop}" for kind in kinds for path in paths for loop in LOOPS]
-            for load in bench.chosen(args.only, NAMES) or NAMES}
-    samples = []
-    with contextlib.ExitStack() as stack:
-        servers = {}
-        for kind in kinds:
-            for loop in LOOPS:
-                servers[kind, loop] = Server(f"{kind} {loop}", None, program=program(args.python, KINDS[kind], loop))
-                stack.callback(servers[kind, loop].stop)
-        every = bench.turns(todo, args.rounds)
-        for done, (number, load, target) in enumerate(every):
-            bench.show_progress(done, len(every), f"round {number + 1}  {load} {target}")
+            for load in rounds.chosen(args.only, NAMES) or NAMES}
+    programs = {f"{kind} {loop}": program(args.python, KINDS[kind], loop) for kind in kinds for loop in LOOPS}
+    with rounds.serving(programs) as servers:
+        def take(load: str, target: str) -> dict:
             kind, path, loop = target.split()
-            sample = measure(LOADS[load], servers[kind, loop], f"/{path}", processes.Cpus(None, None), args.seconds)
-            samples.append({"load": load, "target": target, "round": number, **sample})
-        bench.show_progress(len(every), len(every), "")
-    return samples
+            return measure(LOADS[load], servers[f"{kind} {loop}"], f"/{path}", processes.Cpus(None, None), args.seconds)
+
+        return rounds.run(todo, args.rounds, take)
 
 
 def print_table(rows: List[dict], load: str) -> None:
@@ -105,12 +84,9 @@ def main() -> int:
     for load in dict.fromkeys(row["load"] for row in rows):
         print_table(rows, load)
     bench.print_noise(samples)
-    seconds, cpu = time.monotonic() - begun, about["machine"]["cpu"]
-    print(f"\n{args.rounds} rounds in {seconds:.0f} s on {os.cpu_count()} CPUs ({cpu})")
-    bench.write_json(args.json, {**about, "rounds": args.rounds, "seconds": args.seconds, "summary": rows,
-                                 "samples": samples})
+    rounds.finish(args, about, begun, summary=rows, samples=samples)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(bench.guarded(main))
+    sys.exit(rounds.guarded(main))

@@ -10,16 +10,15 @@
 import argparse
 import contextlib
 import json
-import os
 import sys
 import time
-from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple
+from typing import Callable, Dict, List, NamedTuple, Optional
 
 import bench
 import machine
 import processes
 import report
+import rounds
 from loads import Wrk, measure
 from servers import BODY, HERE, PROGRAMS_BY_NAME, ROOT, Program, Server, demo_python, install, make_venv
 
@@ -80,27 +79,15 @@ PEERS: Dict[str, Peer] = {
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="NAMES", help="loads and servers, comma-separated")
-    parser.add_argument("--rounds", type=int, default=int(os.environ.get("PEERS_ROUNDS", "3")), help="default: 3")
-    parser.add_argument("--seconds", type=int, default=1, help="length of each wrk load (default: 1)")
-    parser.add_argument("--json", type=Path, default=ROOT / "build/peers.json", metavar="PATH",
-                        help="default: build/peers.json")
-    parser.add_argument("--markdown", action="store_true", help="only print the table of the JSON file")
-    args = parser.parse_args()
-    if args.rounds < 1 or args.seconds < 1:
-        parser.error("--rounds and --seconds take numbers from 1")
-    args.only = [word for word in args.only.split(",") if word]
-    for word in args.only:
-        if not bench.chosen([word], [*LOADS, *PEERS]):
-            parser.error(f"--only: {word} is none of {' '.join([*LOADS, *PEERS])}")
-    return args
+    flags = rounds.parser(__doc__, "peers", 3, "loads and servers")
+    flags.add_argument("--markdown", action="store_true", help="only print the table of the JSON file")
+    return rounds.parse(flags, [*LOADS, *PEERS])
 
 
 def plan(only: List[str]) -> Dict[str, List[str]]:
-    peers = bench.chosen(only, PEERS) or list(PEERS)
+    peers = rounds.chosen(only, PEERS) or list(PEERS)
     return {load: [name for name in PEERS if load in PEERS[name].loads and (name in peers or name.startswith("bare"))]
-            for load in bench.chosen(only, LOADS) or LOADS}
+            for load in rounds.chosen(only, LOADS) or LOADS}
 
 
 class Bench:
@@ -111,7 +98,6 @@ class Bench:
         self.stack = contextlib.ExitStack()
         self.servers: Dict[str, Server] = {}
         self.reasons: Dict[str, str] = {}
-        self.samples: List[dict] = []
 
     def start(self) -> None:
         missing = {package: why for package in PACKAGES if (why := self._install(package))}
@@ -136,10 +122,10 @@ class Bench:
         more = ("uvloop",) if package == "granian" else ()
         return install(VENV, package, *more) if needed else ""
 
-    def measure(self, number: int, load: str, name: str, seconds: int) -> None:
+    def measure(self, load: str, name: str, seconds: int) -> Optional[dict]:
         server = self.servers.get(name)
         if server is None or f"{name}, {load}" in self.reasons:
-            return
+            return None
         pids = processes.tree(server.pid)
         processes.wake(pids)
         try:
@@ -152,18 +138,14 @@ class Bench:
             del self.servers[name]
             processes.kill_left(pids)
             self._start_one(name)
-            return
+            return None
         processes.freeze(pids)
-        self.samples.append({"load": load, "target": name, "round": number, **sample})
+        return sample
 
-    def run(self, rounds: int, seconds: int) -> None:
+    def run(self, count: int, seconds: int) -> List[dict]:
         with self.stack:
             self.start()
-            every = bench.turns(self.todo, rounds)
-            for done, (number, load, name) in enumerate(every):
-                bench.show_progress(done, len(every), f"round {number + 1}  {load} {name}")
-                self.measure(number, load, name, seconds)
-            bench.show_progress(len(every), len(every), "")
+            return rounds.run(self.todo, count, lambda load, name: self.measure(load, name, seconds))
 
 
 def _brief(error: Exception) -> str:
@@ -200,21 +182,18 @@ def main() -> int:
     about = machine.describe()
     about["versions"]["peers"] = {}
     peers = Bench(todo)
-    peers.run(args.rounds, args.seconds)
+    samples = peers.run(args.rounds, args.seconds)
     for package in PACKAGES:
         about["versions"]["peers"].update(machine.packages(str(VENV / "bin/python"), package))
-    rows = report.summarize(peers.samples)
+    rows = report.summarize(samples)
     report.print_tables(rows, LOADS)
-    bench.print_noise(peers.samples)
+    bench.print_noise(samples)
     for name, why in peers.reasons.items():
         print(f"left out: {name}: {why}")
     print("\n" + ", ".join(f"{name} {version}" for name, version in about["versions"]["peers"].items()))
-    print(f"{args.rounds} rounds in {time.monotonic() - begun:.0f} s on {os.cpu_count()} CPUs "
-          f"({about['machine']['cpu']}); load average {about['machine']['load_average']:.1f} at the start")
-    bench.write_json(args.json, {**about, "rounds": args.rounds, "seconds": args.seconds, "left_out": peers.reasons,
-                                 "summary": rows, "samples": peers.samples})
+    rounds.finish(args, about, begun, left_out=peers.reasons, summary=rows, samples=samples)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(bench.guarded(main))
+    sys.exit(rounds.guarded(main))

@@ -8,11 +8,8 @@ The loads are ab without keep-alive; when ab keeps a CPU busy it is the limit an
 """
 
 import argparse
-import contextlib
-import os
 import sys
 import time
-from pathlib import Path
 from typing import Dict, List, NamedTuple, Tuple
 
 import bench
@@ -20,7 +17,8 @@ import loads
 import machine
 import processes
 import report
-from servers import PROGRAMS_BY_NAME, ROOT, Program, Server, demo_python
+import rounds
+from servers import PROGRAMS_BY_NAME, Program, demo_python
 
 SERVERS: Dict[str, Program] = {
     "single": Program(demo_python("--mode", "single", "--loop", "asyncio"), 'mode="single", 140 workers, asyncio'),
@@ -55,34 +53,12 @@ GOALS = (
 BUSY = 0.9  # CPUs: a generator with one thread that uses so much is the limit
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="NAMES", help="loads, comma-separated; ab, close, keep: all such")
-    parser.add_argument("--rounds", type=int, default=int(os.environ.get("PHASES_ROUNDS", "3")), help="default: 3")
-    parser.add_argument("--seconds", type=int, default=1, help="length of each wrk load (default: 1)")
-    parser.add_argument("--json", type=Path, default=ROOT / "build/phases.json", metavar="PATH",
-                        help="default: build/phases.json")
-    args = parser.parse_args()
-    args.only = bench.chosen([word for word in args.only.split(",") if word], LOADS) or list(LOADS)
-    if args.rounds < 1 or args.seconds < 1:
-        parser.error("--rounds and --seconds take numbers from 1")
-    return args
+def run_rounds(names: List[str], args: argparse.Namespace) -> List[dict]:
+    with rounds.serving(SERVERS) as servers:
+        def take(load: str, name: str) -> dict:
+            return loads.measure(LOADS[load], servers[name], "/async", processes.Cpus(None, None), args.seconds)
 
-
-def run_rounds(names: List[str], rounds: int, seconds: int) -> List[dict]:
-    samples = []
-    with contextlib.ExitStack() as stack:
-        servers = {}
-        for name, program in SERVERS.items():
-            servers[name] = Server(name, None, program=program)
-            stack.callback(servers[name].stop)
-        every = bench.turns({load: list(SERVERS) for load in names}, rounds)
-        for done, (number, load, name) in enumerate(every):
-            bench.show_progress(done, len(every), f"round {number + 1}  {load} {name}")
-            sample = loads.measure(LOADS[load], servers[name], "/async", processes.Cpus(None, None), seconds)
-            samples.append({"load": load, "target": name, "round": number, **sample})
-        bench.show_progress(len(every), len(every), "")
-    return samples
+        return rounds.run({load: list(SERVERS) for load in names}, args.rounds, take)
 
 
 def print_tables(rows: List[dict]) -> None:
@@ -114,11 +90,11 @@ def reached(rows: List[dict]) -> List[Tuple[str, bool]]:
 
 
 def main() -> int:
-    args = arguments()
+    args = rounds.parse(rounds.parser(__doc__, "phases", 3, "loads; ab, close, keep: all such"), LOADS)
     processes.unwind_on_signals()
     begun = time.monotonic()
     about = machine.describe()
-    samples = run_rounds(args.only, args.rounds, args.seconds)
+    samples = run_rounds(rounds.chosen(args.only, LOADS) or list(LOADS), args)
     rows = report.summarize(samples, ("single", "nginx"), (*report.KEYS, "load_cpus"))
     print_tables(rows)
     bench.print_noise(samples)
@@ -127,12 +103,9 @@ def main() -> int:
         print(f"{'reached' if good else 'MISSED '}  {text}")
     for name, program in SERVERS.items():
         print(f"{name:7} {program.what}")
-    print(f"{args.rounds} rounds in {time.monotonic() - begun:.0f} s on {os.cpu_count()} CPUs "
-          f"({about['machine']['cpu']}); load average {about['machine']['load_average']:.1f} at the start")
-    bench.write_json(args.json, {**about, "rounds": args.rounds, "seconds": args.seconds, "goals": reached(rows),
-                                 "summary": rows, "samples": samples})
+    rounds.finish(args, about, begun, goals=reached(rows), summary=rows, samples=samples)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(bench.guarded(main))
+    sys.exit(rounds.guarded(main))

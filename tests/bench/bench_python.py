@@ -6,19 +6,17 @@
 """
 
 import argparse
-import contextlib
-import os
 import sys
 import time
-from pathlib import Path
 from typing import Dict, List, NamedTuple, Tuple
 
 import bench
 import machine
 import processes
 import report
+import rounds
 from loads import LOADS, measure
-from servers import HERE, PROGRAMS_BY_NAME, PYTHON, ROOT, Program, Server
+from servers import HERE, PROGRAMS_BY_NAME, PYTHON, Program
 
 NAMES = ("c64", "x16")  # of loads
 LEAST_US, LEAST_RATIO = 0.5, 0.8  # what a coroutine that awaits nothing may cost over a function, and keep of its requests/s
@@ -62,44 +60,20 @@ ROWS: Dict[str, Row] = {
 }
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="NAMES", help="loads and rows, comma-separated")
-    parser.add_argument("--rounds", type=int, default=int(os.environ.get("PYTHON_ROUNDS", "5")), help="default: 5")
-    parser.add_argument("--seconds", type=int, default=1, help="length of each load (default: 1)")
-    parser.add_argument("--json", type=Path, default=ROOT / "build/python.json", metavar="PATH",
-                        help="default: build/python.json")
-    args = parser.parse_args()
-    if args.rounds < 1 or args.seconds < 1:
-        parser.error("--rounds and --seconds take numbers from 1")
-    args.only = [word for word in args.only.split(",") if word]
-    for word in args.only:
-        if not bench.chosen([word], [*NAMES, *ROWS]):
-            parser.error(f"--only: {word} is none of {' '.join([*NAMES, *ROWS])}")
-    return args
-
-
 def plan(only: List[str]) -> Dict[str, List[str]]:
-    rows = bench.chosen(only, ROWS) or list(ROWS)
+    rows = rounds.chosen(only, ROWS) or list(ROWS)
     return {load: [name for name in ROWS if name in rows or name.startswith("bare")]
-            for load in bench.chosen(only, NAMES) or NAMES}
+            for load in rounds.chosen(only, NAMES) or NAMES}
 
 
-def run_rounds(todo: Dict[str, List[str]], rounds: int, seconds: int) -> List[dict]:
-    samples = []
-    with contextlib.ExitStack() as stack:
-        servers = {}
-        for name in dict.fromkeys(ROWS[row].server for rows in todo.values() for row in rows):
-            servers[name] = Server(name, None, program=SERVERS[name])
-            stack.callback(servers[name].stop)
-        every = bench.turns(todo, rounds)
-        for done, (number, load, row) in enumerate(every):
-            bench.show_progress(done, len(every), f"round {number + 1}  {load} {row}")
+def run_rounds(todo: Dict[str, List[str]], args: argparse.Namespace) -> List[dict]:
+    needed = {ROWS[row].server for rows in todo.values() for row in rows}
+    with rounds.serving({name: program for name, program in SERVERS.items() if name in needed}) as servers:
+        def take(load: str, row: str) -> dict:
             where = ROWS[row]
-            sample = measure(LOADS[load], servers[where.server], where.path, processes.Cpus(None, None), seconds)
-            samples.append({"load": load, "target": row, "round": number, **sample})
-        bench.show_progress(len(every), len(every), "")
-    return samples
+            return measure(LOADS[load], servers[where.server], where.path, processes.Cpus(None, None), args.seconds)
+
+        return rounds.run(todo, args.rounds, take)
 
 
 def print_table(rows: List[dict], load: str) -> None:
@@ -126,12 +100,12 @@ def goals(samples: List[dict], rows: List[dict]) -> List[Tuple[str, bool]]:
 
 
 def main() -> int:
-    args = arguments()
+    args = rounds.parse(rounds.parser(__doc__, "python", 5, "loads and rows"), [*NAMES, *ROWS])
     processes.unwind_on_signals()
     begun = time.monotonic()
     about = machine.describe()
     todo = plan(args.only)
-    samples = run_rounds(todo, args.rounds, args.seconds)
+    samples = run_rounds(todo, args)
     rows = report.summarize(samples, ("bare", "sync"))
     for load in todo:
         print_table(rows, load)
@@ -142,11 +116,9 @@ def main() -> int:
     checked = goals(samples, rows)
     for text, good in checked:
         print(f"{'reached' if good else 'MISSED '}  {text}")
-    print(f"\n{args.rounds} rounds in {time.monotonic() - begun:.0f} s on {os.cpu_count()} CPUs ({about['machine']['cpu']})")
-    bench.write_json(args.json, {**about, "rounds": args.rounds, "seconds": args.seconds, "summary": rows,
-                                 "goals": checked, "samples": samples})
+    rounds.finish(args, about, begun, summary=rows, goals=checked, samples=samples)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(bench.guarded(main))
+    sys.exit(rounds.guarded(main))
