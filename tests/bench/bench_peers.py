@@ -31,7 +31,7 @@ LOADS: Dict[str, Wrk] = {
     "sync": Wrk(64, 1, "wrk -t1 -c64, a def handler"),
     "async": Wrk(64, 1, "wrk -t1 -c64, an async def handler that awaits nothing"),
     "sleep": Wrk(64, 1, "wrk -t1 -c64, an async def handler that sleeps 1 ms (bare and nginx answer at once)"),
-    "echo": Wrk(64, 1, "wrk -t1 -c64, POST of 1 KiB, the body comes back (bare, nginx: 11 bytes)", body=b"x" * 1024),
+    "echo": Wrk(64, 1, "wrk -t1 -c64, POST of 1 KiB, the body comes back (bare, nginx: 11 bytes)", bodies=(b"x" * 1024,)),
 }
 
 
@@ -129,7 +129,7 @@ class Bench:
         pids = processes.tree(server.pid)
         processes.wake(pids)
         try:
-            expect = LOADS[load].body if LOADS[load].body and PEERS[name].program.echoes else BODY
+            expect = LOADS[load].bodies[0] if LOADS[load].bodies and PEERS[name].program.echoes else BODY
             sample = measure(LOADS[load], server, f"/{load}", processes.Cpus(None, None), seconds, expect)
             if server.process.poll() is not None:
                 raise RuntimeError(f"crashes: ends with {server.process.returncode}")

@@ -6,10 +6,10 @@ import os
 import re
 import time
 from statistics import median
-from typing import Dict, List, NamedTuple, Optional, Set
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 import processes
-from servers import BODY, HERE, SCRATCH, Server
+from servers import BODY, HERE, RAW, SCRATCH, Server
 
 
 class Result(NamedTuple):
@@ -31,14 +31,16 @@ class Wrk(NamedTuple):
     depth: int
     what: str
     routes: int = 0  # paths that it takes in turn, see wrk.lua; 0: the one path, with no call of Lua for a request
-    body: bytes = b""  # posted with each request
+    bodies: Tuple[bytes, ...] = ()  # posted in turn, one with each request
+    content_type: str = RAW  # theirs
     close: bool = False  # a connection for each request
     targets = ("bare", "nginx", "uvicorn", "c-inline", "c-shard", "c-io0", "py-sync", "py-async", "bare-again")
 
     def run(self, url: str, cpus: Optional[Set[int]], seconds: int) -> Result:
+        posted = self._write_bodies() if self.bodies else ""
         argv = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "10s",
                 *(["-H", "Connection: close"] if self.close else []), "-s", str(HERE / "wrk.lua"), url, "--",
-                str(self.depth), str(self.routes), str(len(self.body))]
+                str(self.depth), str(self.routes), posted]
         env = {**os.environ, "BENCH_CONNECTIONS": str(self.connections)}  # done() is not given wrk's arguments
         done = processes.run(argv, cpus, timeout=seconds + 60, env=env)
         line = next((line for line in done.stdout.splitlines() if line.startswith("{")), None)
@@ -48,6 +50,17 @@ class Wrk(NamedTuple):
         if abs(said["timed"] * self.depth - said["requests"]) > self.connections * self.depth + said["failed"]:
             raise RuntimeError(f"wrk.lua does not know how this wrk corrects latencies: {line}")
         return Result(said["requests"], said["us"] / 1e6, said["p50"], said["p95"], said["p99"], said["failed"])
+
+
+    def _write_bodies(self) -> str:
+        """The file that wrk.lua reads."""
+        SCRATCH.mkdir(parents=True, exist_ok=True)
+        path = SCRATCH / "bodies"
+        parts = [f"{self.content_type}\n".encode()]
+        for body in self.bodies:
+            parts += [b"%d\n" % len(body), body]
+        path.write_bytes(b"".join(parts))
+        return str(path)
 
 
 def _number(text: str, name: str) -> float:
@@ -119,7 +132,8 @@ LOADS: Dict[str, object] = {
 def measure(load, server: Server, path: str, cpus: processes.Cpus, seconds: int,
             expect: Optional[bytes] = BODY) -> Dict[str, float]:
     """Run a load once; the answer is what samples in the JSON file hold."""
-    server.check(path, expect, getattr(load, "body", b""))
+    bodies = getattr(load, "bodies", ())
+    server.check(path, expect, *((bodies[0], load.content_type) if bodies else ()))
     busy, client = processes.machine_busy_ns(), processes.children_ns()
     begun, before = time.monotonic(), processes.cpu_time(server.pid)
     result = load.run(server.url(path), cpus.load, seconds)

@@ -24,6 +24,7 @@ SCRATCH = ROOT / "build/bench"
 NGINX = "/usr/sbin/nginx"
 SECONDS_TO_START = 30
 BODY = b'{"ok":true}'
+RAW = "application/octet-stream"
 
 
 def free_port() -> int:
@@ -97,6 +98,7 @@ class Program(NamedTuple):
     what: str
     prints_address: bool = True
     echoes: bool = True  # False: answers every request the same
+    ready: str = "/async"  # answered 200 as soon as it serves
 
 
 PROGRAMS_BY_NAME: Dict[str, Program] = {
@@ -151,7 +153,7 @@ class Server:
         try:
             if program.prints_address:
                 self.port = self._read_port()
-            self._wait_until_it_answers()
+            self._wait_until_it_answers(program.ready)
         except BaseException:
             self.stop()
             raise
@@ -190,11 +192,11 @@ class Server:
                 line += piece
         return int(line.split(b"127.0.0.1:")[1].split()[0])
 
-    def _wait_until_it_answers(self) -> None:
+    def _wait_until_it_answers(self, path: str) -> None:
         end = time.monotonic() + SECONDS_TO_START
         while True:
             try:
-                return self.check("/async")
+                return self.check(path, BODY if path == "/async" else None)
             except OSError as error:
                 if self.process.poll() is not None:
                     self._fail(f"ended with {self.process.returncode}")
@@ -202,11 +204,11 @@ class Server:
                     self._fail(f"does not answer after {SECONDS_TO_START} s: {error}")
             time.sleep(0.05)  # between two looks at it
 
-    def get(self, path: str, sent: bytes = b"") -> bytes:
+    def get(self, path: str, sent: bytes = b"", content_type: str = RAW) -> bytes:
         """The body of an answer 200; a body is posted."""
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS_TO_START)
         try:
-            client.request("POST" if sent else "GET", path, sent or None)
+            client.request("POST" if sent else "GET", path, sent or None, {"Content-Type": content_type} if sent else {})
             answer = client.getresponse()
             body = answer.read()
         finally:
@@ -215,8 +217,8 @@ class Server:
             self._fail(f"{path} was answered {answer.status} {body!r}")
         return body
 
-    def check(self, path: str, expect: Optional[bytes] = BODY, sent: bytes = b"") -> None:
+    def check(self, path: str, expect: Optional[bytes] = BODY, sent: bytes = b"", content_type: str = RAW) -> None:
         """One request: what is measured must answer right. None: with any body."""
-        body = self.get(path, sent)
+        body = self.get(path, sent, content_type)
         if expect is not None and body != expect:
             self._fail(f"{path} was answered {body!r}")

@@ -1,25 +1,40 @@
 -- Makes wrk pipeline, take paths in turn, or post bodies, and print what loads.py reads as one JSON line.
 -- Arguments: how many requests at once; how many paths (the path's "/0" becomes "/0", "/1" and so on; 0: the one path);
--- how many bytes of "x" to post with each (0: GET).
+-- a file with what to post, a body a request in turn ("": GET). Its first line is their Content-Type, and before each
+-- body stands a line with its length.
 
-local function rotate(routes)
-    local requests, at = {}, 0
-    for i = 0, routes - 1 do
-        requests[i] = wrk.format(nil, (wrk.path:gsub("/0", "/" .. i, 1)))
-    end
+local function take_in_turn(requests)
+    local at = 0
     function request()
-        at = (at + 1) % routes
+        at = at % #requests + 1
         return requests[at]
     end
 end
 
-function init(args)
-    local depth, routes, bytes = tonumber(args[1]) or 1, tonumber(args[2]) or 0, tonumber(args[3]) or 0
-    if bytes > 0 then
-        wrk.method, wrk.body = "POST", string.rep("x", bytes)
+local function of_paths(routes)
+    local requests = {}
+    for i = 0, routes - 1 do
+        requests[i + 1] = wrk.format(nil, (wrk.path:gsub("/0", "/" .. i, 1)))
     end
-    if routes > 0 then
-        rotate(routes)
+    return requests
+end
+
+local function of_bodies(name)
+    local file, requests = assert(io.open(name, "rb")), {}
+    wrk.method, wrk.headers["Content-Type"] = "POST", file:read("*l")
+    for length in file:lines() do
+        wrk.body = file:read(tonumber(length))
+        requests[#requests + 1] = wrk.format()
+    end
+    file:close()
+    return requests
+end
+
+function init(args)
+    local depth, routes, name = tonumber(args[1]) or 1, tonumber(args[2]) or 0, args[3] or ""
+    local requests = name ~= "" and of_bodies(name) or of_paths(routes)
+    if #requests > 1 then
+        take_in_turn(requests)
     elseif depth > 1 then -- otherwise wrk sends the same bytes itself, without calling Lua for each request
         local batch = string.rep(wrk.format(), depth)
         function request()
