@@ -44,6 +44,18 @@ def summarize(samples: List[dict], yardsticks: Sequence[str] = ("bare", "nginx")
     return rows
 
 
+# -- pages --
+
+
+def fill(page: str, mark: str, text: str) -> str:
+    """Put a text between its marks, <!-- program: name --> and <!-- program: end -->; what people wrote around it stays."""
+    begin, end = f"<!-- {mark} -->\n", f"<!-- {mark.partition(':')[0]}: end -->"
+    if page.count(begin) != 1:
+        raise ValueError(f"the page has not one mark {begin.strip()}")
+    before, _, rest = page.partition(begin)
+    return before + begin + text + end + rest.partition(end)[2]
+
+
 # -- printing --
 
 

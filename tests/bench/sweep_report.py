@@ -6,6 +6,8 @@ from pathlib import Path
 from statistics import median
 from typing import Callable, Dict, Iterable, List, Optional, Tuple
 
+import report
+
 LOADS = ("ab", "ab -k", "wrk")
 METRICS = ("per_second", "p50_us", "p95_us", "cpu_us", "busiest")
 POINT = ("sweep", "value", "handler", "path", "routes", "load", "connections", "flags")
@@ -215,11 +217,7 @@ def whole(result: dict) -> str:
 def fill(page: str, result: dict) -> str:
     """Put each table between its marks; what people wrote around them stays."""
     for name, text in parts(result).items():
-        begin, end = f"<!-- sweep: {name} -->\n", "<!-- sweep: end -->"
-        if page.count(begin) != 1:
-            raise ValueError(f"the page has not one mark {begin.strip()}")
-        before, _, rest = page.partition(begin)
-        page = before + begin + text + end + rest.partition(end)[2]
+        page = report.fill(page, f"sweep: {name}", text)
     return page
 
 

@@ -23,6 +23,7 @@ sys.path[:0] = [str(ROOT / "tests/bench")]
 
 import machine  # noqa: E402
 import processes  # noqa: E402
+import report  # noqa: E402
 from loads import Wrk  # noqa: E402
 from servers import DEMO, Program, Server, demo_c, demo_python  # noqa: E402
 
@@ -132,14 +133,6 @@ def about(result: dict) -> str:
             f"average {here['load_average']:.1f} before.\n\n")
 
 
-def fill(page: Path, text: str) -> None:
-    begin, end = "<!-- overload: figures -->\n", "<!-- overload: end -->"
-    before, mark, rest = page.read_text().partition(begin)
-    if not mark:
-        raise RuntimeError(f"{page} has no mark {begin.strip()}")
-    page.write_text(before + begin + text + end + rest.partition(end)[2])
-
-
 def draw(data: Path, where: Path) -> None:
     where.mkdir(parents=True, exist_ok=True)
     python = ROOT / "build/venv/bin/python"
@@ -183,7 +176,8 @@ def main() -> None:
     text = about(result) + table(result["points"])
     print(text)
     if args.docs:
-        fill(ROOT / "docs/overload.md", text)
+        page = ROOT / "docs/overload.md"
+        page.write_text(report.fill(page.read_text(), "overload: figures", text))
     draw(data, ROOT / ("docs/overload" if args.docs else "build/overload"))
 
 
