@@ -1,19 +1,21 @@
 #!/bin/sh
 # A Python environment build/NAME with the package turbo in it, built against the library in build/stage. Does only what
-# has changed since the last time. usage: venv.sh [test] [plots] [deps] [NAME]
-# test: also what the tests need; plots: also what draws; deps: only what comes from PyPI; NAME: venv; PYTHON
-# chooses the interpreter
+# has changed since the last time. usage: venv.sh [test] [plots] [models] [deps] [NAME]
+# test: also what the tests need; plots: also what draws; models: also what examples/predict.py can serve; deps: only what
+# comes from PyPI; NAME: venv; PYTHON chooses the interpreter
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 tests=no
 plots=no
+models=no
 build=yes
 name=venv
 for word in "$@"; do
   case $word in
     test) tests=yes ;;
     plots) plots=yes ;;
+    models) models=yes ;;
     deps) build=no ;;
     *) name=$word ;;
   esac
@@ -63,13 +65,17 @@ if [ ! -e "$venv.deps.stamp" ]; then
   touch "$venv.deps.stamp"
 fi
 if [ $tests = yes ] && { [ ! -e "$venv.test.stamp" ] || [ scripts/venv.sh -nt "$venv.test.stamp" ]; }; then
-  install pytest httpx aiohttp anyio cffi setuptools mypy
+  install pytest httpx aiohttp anyio cffi setuptools mypy numpy
   touch "$venv.test.stamp"
 fi
 if [ $plots = yes ] && [ ! -e "$venv.plots.stamp" ]; then
   echo "libturbo: installing matplotlib into $venv"
   "$venv/bin/pip" install -q --disable-pip-version-check matplotlib
   touch "$venv.plots.stamp"
+fi
+if [ $models = yes ] && [ ! -e "$venv.models.stamp" ]; then
+  install numpy scikit-learn
+  touch "$venv.models.stamp"
 fi
 [ $build = yes ] || exit 0
 if changed build/stage.stamp build/release/libturbo/libturbo.so.0.1.0 include; then
