@@ -12,8 +12,8 @@ SECONDS = 60
 DEMOS = shards,inline,io0,python
 
 .PHONY: help deps build build-all run run-c test test-freethreaded chaos stop soak soak-python coverage fuzz bench \
-        bench-peers bench-phases bench-python bench-convoy bench-loops bench-instructions bench-memory overload sweep docs \
-        install clean
+        bench-peers bench-phases bench-python bench-batch bench-convoy bench-loops bench-instructions bench-memory overload \
+        sweep docs install clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
@@ -32,6 +32,7 @@ help:
 	@echo "make bench-peers    Python servers from PyPI beside turbo (5 minutes; PEERS_ROUNDS=9 for figures to keep)"
 	@echo "make bench-phases   the goals of the work libturbo comes from: mode=single, phases A, B, C (PHASES_ROUNDS)"
 	@echo "make bench-python   what features of the Python binding cost a request (PYTHON_ROUNDS)"
+	@echo "make bench-batch    a model behind a batch handler beside one call a request (BATCH_ROUNDS); DOCS=1 writes docs/benchmarks.md"
 	@echo "make bench-convoy   handlers that keep the GIL beside ones that do not (CONVOY_ROUNDS)"
 	@echo "make bench-loops    asyncio and uvloop on a CPython without a GIL (LOOPS_ROUNDS)"
 	@echo "make bench-instructions   count instructions and system calls of a request"
@@ -119,6 +120,11 @@ bench-python: build-all
 	@sh scripts/deps.sh bench
 	@sh scripts/venv.sh
 	@$(PYTHON) tests/bench/bench_python.py
+
+bench-batch: build-all
+	@sh scripts/deps.sh bench
+	@sh scripts/venv.sh models plots
+	@$(PYTHON) tests/bench/bench_batch.py
 
 bench-convoy: build-all
 	@sh scripts/deps.sh bench
