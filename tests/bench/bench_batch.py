@@ -165,7 +165,7 @@ def about_run(result: dict) -> str:
     others = sorted(s["other_cpus"] for s in samples)
     return (f"{result['rounds']} rounds of {result['seconds']} s, {result['date'][:10]}, commit {result['commit'][:12]}; "
             f"{here['cpus']} CPUs ({here['cpu']}), {here['system']}, {versions['python']}, numpy {versions.get('numpy', '-')}, "
-            f"scikit-learn {versions.get('scikit-learn', '-')}. Other programs used {others[len(others) // 2]:.2f} CPUs (median; "
+            f"scikit-learn {versions.get('scikit-learn', '-')}.\nOther programs used {others[len(others) // 2]:.2f} CPUs (median; "
             f"{others[-1]:.2f} at worst). Requests that failed: {sum(s['failed'] for s in samples)} of "
             f"{sum(s['requests'] for s in samples):,}.\n\n")
 
