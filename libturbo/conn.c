@@ -64,6 +64,7 @@ static int at_cap(const turbo__conn *conn) {
 static int on_end(void *user) {
     turbo__conn *conn = user;
     conn->phase = TURBO__PHASE_IDLE;
+    conn->feeding = turbo__h1_has_more(conn->parser) != 0;
     int stop = stops(conn, conn->group->events->end(conn));
     if (!stop && !conn->finishing && at_cap(conn))
         conn->paused = 1;

@@ -85,7 +85,7 @@ struct turbo__conn {
     uint8_t shut;             /* we have ended ours and wait for the client's             */
     uint8_t dead;
     uint8_t waiting;          /* what the deadline is for                                 */
-    uint8_t feeding;          /* in the parser: more messages may be in the same bytes    */
+    uint8_t feeding;          /* in the parser, and more messages may be in the same bytes */
     uint8_t unasked;          /* the body is not asked for yet: 100 Continue is due; kept by the layer above */
     uint8_t held;             /* the last message waits for those before it: not read; kept by the layer above */
     uint8_t full;             /* its body waits for whoever reads it: not read; kept by the layer above */

@@ -45,6 +45,9 @@ struct turbo__h1_parser {
     uint64_t left;
     turbo__chunked chunked;
     size_t trailer_count; /* lines, also of fields that are dropped */
+    /* The bytes that the present step may use, and how many it has. */
+    size_t step_len;
+    const size_t *step_used;
 };
 
 /* -- llhttp: where the fields lie -- */
@@ -466,12 +469,16 @@ int turbo__h1_feed(turbo__h1_parser *p, void *user, const char *data, size_t len
     int rc = TURBO__H1_MORE;
     while (rc == TURBO__H1_MORE && (at < len || owes_end(p))) {
         size_t n = 0;
+        p->step_len = len - at;
+        p->step_used = &n;
         rc = step(p, user, data + at, len - at, &n);
         at += n;
     }
     *used = at;
     return rc;
 }
+
+int turbo__h1_has_more(const turbo__h1_parser *p) { return *p->step_used < p->step_len; }
 
 int turbo__h1_idle(const turbo__h1_parser *p) { return p->state == START && p->empty_lines == 0; }
 

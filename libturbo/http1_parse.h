@@ -72,6 +72,9 @@ void turbo__h1_parser_free(turbo__h1_parser *parser);
  */
 int turbo__h1_feed(turbo__h1_parser *parser, void *user, const char *data, size_t len, size_t *used);
 
+/** Within on_end: whether bytes lie behind the message, in those that are being fed. */
+int turbo__h1_has_more(const turbo__h1_parser *parser);
+
 /** Whether nothing has been seen since the last message ended, not even an empty line (those are counted over all
  *  reads): the parser may be reset and used elsewhere. */
 int turbo__h1_idle(const turbo__h1_parser *parser);

@@ -11,6 +11,7 @@
 #include "../support/client.h"
 #include "../support/failing_alloc.h"
 #include "../support/rig.h"
+#include "server.h"
 
 TestSuite(exchange, .timeout = 60);
 
@@ -139,6 +140,36 @@ Test(exchange, an_error_leaves_behind_the_answers_before_it_and_ends_the_connect
     cr_expect_not(c.reset);
     expect_all_accounted(r.server, 2, 2, 0, 0, 0);
     end(&r, &c);
+}
+
+/* What answers while it is still being parsed, the inline executor and the library itself, has no request behind it to
+ * look at: what lies behind it in the same bytes counts. */
+Test(exchange, in_a_drain_the_last_answer_says_close_whoever_makes_it) {
+    static const struct {
+        const char *rest;
+        int statuses[3];
+    } cases[] = {{"ET /inline HTTP/1.1\r\nHost: a\r\n\r\n", {200}},
+                 {"ET /nothing HTTP/1.1\r\nHost: a\r\n\r\n", {404}},
+                 {"ET /inline HTTP/1.1\r\nHost: a\r\n\r\nGET /nothing HTTP/1.1\r\nHost: a\r\n\r\n" ASK, {200, 404, 200}},
+                 {"ET /nothing HTTP/1.1\r\nHost: a\r\n\r\nGET /inline HTTP/1.1\r\nHost: a\r\n\r\n", {404, 200}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rig r;
+        client c;
+        start(&r, &c, 0, "");
+        r.seen.runs = 1;
+        client_send(&c, "G");
+        AWAIT(stats_of(&r).taken == 1);
+        cr_assert_eq(turbo_server_stop(r.server, NULL, NULL), 0);
+        AWAIT(*(const volatile uint8_t *)&r.server->ios[0]->group.draining);
+        client_send(&c, cases[i].rest);
+        for (size_t k = 0; k < 3 && cases[i].statuses[k] != 0; k++) {
+            int is_last = k == 2 || cases[i].statuses[k + 1] == 0;
+            cr_expect_eq(client_answer(&c), cases[i].statuses[k], "case %zu, %zu", i, k);
+            cr_expect_eq(client_has(&c, "Connection: close"), is_last, "case %zu, %zu", i, k);
+        }
+        cr_expect_eq(client_answer(&c), 0);
+        end(&r, &c);
+    }
 }
 
 /* -- pipeline caps -- */

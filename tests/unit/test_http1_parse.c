@@ -364,6 +364,45 @@ Test(http1_parse, feeding_the_rest_goes_on_where_an_event_stopped) {
     expect_resumed("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\nC: d\r\n\r\n", "htte");
 }
 
+/* Whether bytes lay behind each message, '+' or '.', as on_end saw it. */
+static struct {
+    turbo__h1_parser *parser;
+    char seen[4];
+    int stop;
+} more;
+
+static int note_more(void *user) {
+    (void)user;
+    more.seen[strlen(more.seen)] = turbo__h1_has_more(more.parser) ? '+' : '.';
+    return more.stop;
+}
+
+static void expect_more(const char *message) {
+    turbo__h1_events events = noting;
+    size_t len = strlen(message), used;
+    char two[512];
+    events.on_end = note_more;
+    stop_at = 0;
+    snprintf(two, sizeof two, "%s%s", message, message);
+    for (size_t cut = 0; cut <= len; cut++)
+        for (more.stop = 0; more.stop < 2; more.stop++) {
+            memset(more.seen, 0, sizeof more.seen);
+            order[0] = '\0';
+            cr_assert_eq(turbo__h1_parser_new(&more.parser, &events, &roomy), 0);
+            cr_assert_geq(turbo__h1_feed(more.parser, NULL, two, cut, &used), 0);
+            for (size_t at = cut; at < 2 * len; at += used)
+                cr_assert_geq(turbo__h1_feed(more.parser, NULL, two + at, 2 * len - at, &used), 0);
+            cr_expect_str_eq(more.seen, cut == len ? ".." : "+.", "cut at %zu, stopping %d:\n%s", cut, more.stop, message);
+            turbo__h1_parser_free(more.parser);
+        }
+}
+
+Test(http1_parse, end_of_a_message_knows_whether_bytes_lie_behind_it) {
+    expect_more("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    expect_more("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab");
+    expect_more("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nT: u\r\n\r\n");
+}
+
 /* ---- memory ---- */
 
 Test(http1_parse, parser_new_reports_each_failed_allocation) {
