@@ -312,23 +312,45 @@ static uint8_t waits_for(const turbo__conn *conn) {
     return conn->owed > 0 ? WAIT_NOTHING : WAIT_IDLE;
 }
 
-/* A body has to go on, and to come to an end. @return 0: never. */
+/* Deadlines; 0: never. */
+static uint64_t behind(uint64_t from_ms, uint64_t limit_ms) { return limit_ms == 0 ? 0 : from_ms + limit_ms; }
+
+static uint64_t sooner(uint64_t a, uint64_t b) { return a == 0 || (b != 0 && b < a) ? b : a; }
+
+/* A body has to go on, and to come to an end. */
 static uint64_t body_deadline(const turbo__conn *conn) {
     const turbo__settings *s = conn->group->settings;
-    uint64_t stall = s->body_stall_timeout_ms == 0 ? 0 : conn->mark_ms + s->body_stall_timeout_ms;
-    uint64_t whole = s->body_timeout_ms == 0 ? 0 : conn->head_ms + s->body_timeout_ms;
-    return stall == 0 || (whole != 0 && whole < stall) ? whole : stall;
+    return sooner(behind(conn->mark_ms, s->body_stall_timeout_ms), behind(conn->head_ms, s->body_timeout_ms));
+}
+
+/* A drain gives silent connections drain_idle_ms from its begin, or from their last answer, which may not have said
+ * that it is the last. */
+static uint64_t idle_deadline(const turbo__conn *conn) {
+    const turbo__conn_group *group = conn->group;
+    uint64_t idle = behind(conn->mark_ms, group->settings->idle_timeout_ms);
+    uint64_t from = conn->mark_ms > group->drain_ms ? conn->mark_ms : group->drain_ms;
+    return group->draining ? sooner(idle, from + group->settings->drain_idle_ms) : idle;
+}
+
+static uint64_t deadline_of(const turbo__conn *conn) {
+    const turbo__settings *s = conn->group->settings;
+    switch (conn->waiting) {
+    case WAIT_IDLE:
+        return idle_deadline(conn);
+    case WAIT_HEAD: /* it is given its time in all, everything else time to go on */
+        return behind(conn->head_ms, s->head_timeout_ms);
+    case WAIT_BODY:
+        return body_deadline(conn);
+    case WAIT_SEND:
+        return behind(conn->mark_ms, s->body_stall_timeout_ms);
+    case WAIT_FIN:
+        return conn->mark_ms + (conn->group->draining ? LINGER_DRAIN_MS : LINGER_MS);
+    default:
+        return 0;
+    }
 }
 
 static void set_deadline(turbo__conn *conn) {
-    turbo__conn_group *group = conn->group;
-    const turbo__settings *s = group->settings;
-    const uint64_t limits[] = {0,
-                               s->idle_timeout_ms,
-                               s->head_timeout_ms,
-                               s->body_stall_timeout_ms,
-                               s->body_stall_timeout_ms,
-                               group->draining ? LINGER_DRAIN_MS : LINGER_MS};
     uint8_t waiting = waits_for(conn);
     if (waiting != conn->waiting) {
         if (waiting == WAIT_BODY && conn->waiting == WAIT_NOTHING)
@@ -336,13 +358,16 @@ static void set_deadline(turbo__conn *conn) {
         conn->waiting = waiting;
         conn->mark_ms = now_ms(conn);
     }
-    if (waiting == WAIT_BODY) {
-        turbo__deadline_set(&group->wheel, &conn->deadline, body_deadline(conn));
+    turbo__deadline_set(&conn->group->wheel, &conn->deadline, deadline_of(conn));
+}
+
+static void end_if_idle_for_long(turbo__conn *conn) {
+    uint64_t at_ms = idle_deadline(conn);
+    if (waits_for(conn) != WAIT_IDLE || conn->tail != NULL || at_ms == 0 || now_ms(conn) < at_ms)
         return;
-    }
-    /* A head is given its time in all, everything else time to go on. */
-    uint64_t from = waiting == WAIT_HEAD ? conn->head_ms : conn->mark_ms;
-    turbo__deadline_set(&group->wheel, &conn->deadline, limits[waiting] == 0 ? 0 : from + limits[waiting]);
+    if (!conn->group->draining)
+        turbo__count(&conn->group->timeouts_idle, 1);
+    turbo__conn_finish(conn, 0);
 }
 
 /* Do whatever the connection's state allows now. */
@@ -364,8 +389,8 @@ static void serve(turbo__conn *conn) {
     }
     if (conn->dead)
         return;
-    if (conn->group->draining && conn->phase == TURBO__PHASE_IDLE && conn->owed == 0 && conn->tail == NULL)
-        turbo__conn_finish(conn, 0);
+    if (conn->group->draining)
+        end_if_idle_for_long(conn);
     if (conn->finishing && conn->owed == 0 && conn->out.bytes == 0)
         close_down(conn);
     if (!conn->dead)
@@ -406,9 +431,11 @@ static void on_deadline(turbo__deadline *deadline, void *user) {
                              asks_head);
         turbo__conn_touch(conn);
         break;
-    case WAIT_IDLE:
-        turbo__count(&group->timeouts_idle, 1);
-        turbo__conn_finish(conn, 0);
+    case WAIT_IDLE: /* a request may have come while the loop was busy: look for its bytes once more */
+        conn->stream.readable = 1;
+        read_some(conn);
+        if (!conn->dead)
+            end_if_idle_for_long(conn);
         turbo__conn_touch(conn);
         break;
     case WAIT_SEND:
@@ -532,6 +559,7 @@ int turbo__conn_group_turn(turbo__conn_group *group) {
 
 void turbo__conn_group_drain(turbo__conn_group *group) {
     group->draining = 1;
+    group->drain_ms = uv_now(group->wheel_timer.loop);
     for (turbo__list *link = group->conns.next; link != &group->conns; link = link->next) {
         turbo__conn *conn = TURBO__CONTAINER(link, turbo__conn, link);
         /* A request that was sent before the drain counts as taken: look for its bytes once more. */

@@ -46,6 +46,7 @@ typedef struct turbo__conn_group {
     turbo__wheel wheel;
     uv_timer_t wheel_timer;
     uint64_t wheel_armed_ms;   /* 0: the timer is not armed                      */
+    uint64_t drain_ms;         /* when the drain began                           */
     turbo__outpool outpool;
     turbo__h1_parser **parsers; /* not in use, parsers_max places                */
     size_t parser_count;
@@ -55,7 +56,7 @@ typedef struct turbo__conn_group {
     turbo__conn *touched;      /* to be served at the end of the turn            */
     turbo__conn *dead;         /* closed, freed at the end of the turn           */
     uint8_t open;
-    uint8_t draining;          /* idle connections are closed, the last answers say so */
+    uint8_t draining;          /* idle connections end, the last answers say so  */
     /* Counters: written by the loop's thread, read by any. */
     _Atomic uint64_t connections, bytes_in, bytes_out, parse_errors, timeouts_head, timeouts_body, timeouts_idle;
 } turbo__conn_group;
@@ -99,7 +100,7 @@ int turbo__conn_group_open(turbo__conn_group *group, uv_loop_t *loop, const turb
  *  @return 1 when a connection has more to read at once. */
 int turbo__conn_group_turn(turbo__conn_group *group);
 
-/** No more idle connections: each is read once more, and closed if nothing came. */
+/** No more idle connections: each that is silent for drain_idle_ms is read once more, and closed if nothing came. */
 void turbo__conn_group_drain(turbo__conn_group *group);
 
 /** Close every connection at once. */

@@ -47,6 +47,8 @@
       "A body must be complete in this time, however it goes on, else 408; 0: never")                                  \
     X(idle_timeout_ms, UINT, "ms", "", 0, 86400000, 60000, "A connection without a request is closed; 0: never")       \
     X(drain_timeout_ms, UINT, "ms", "", 0, 86400000, 30000, "A stop waits this long for answers; then abandons")       \
+    X(drain_idle_ms, UINT, "ms", "", 0, 86400000, 0,                                                                   \
+      "A stop leaves connections without a request open this long, so that their clients' next requests are answered") \
     X(on_fin, ENUM, "", "answer|cancel", 0, 1, 0, "A client that ends its sending side: answer it, or drop its requests") \
     X(connections_max, UINT, "connections", "", 0, 16777216, 0, "Open connections; more wait in the backlog; 0: no limit") \
     X(connections_per_address_max, UINT, "connections", "", 0, 16777216, 0,                                            \

@@ -440,7 +440,100 @@ Test(conn, drain_closes_idle_connections_and_reads_the_others_once_more) {
     close_conn();
 }
 
+/* RFC 9112 9.5: the client may be about to send its next request, and no close of ours may meet it. */
+Test(conn, drain_leaves_idle_connections_open_for_drain_idle) {
+    turbo__settings_default(&settings);
+    settings.idle_timeout_ms = 0;
+    settings.drain_idle_ms = 20002;
+    open_conn();
+    settle();
+    conn->mark_ms -= 5000; /* silent for so long before the drain */
+    turbo__conn_group_drain(&group);
+    settle();
+    cr_assert_not_null(conn);
+    cr_expect_eq(group.drain_ms, uv_now(&loop));
+    cr_expect_eq(conn->deadline.at_ms, group.drain_ms + 20002);
+    send_text(GET);
+    settle();
+    cr_expect_eq(seen.heads, 1);
+    cr_expect_eq(conn->deadline.at_ms, 0, "while an answer is owed there is no deadline");
+    group.drain_ms -= 30000; /* as if the drain had begun so long ago */
+    answer("begun before the drain, so it does not say close");
+    settle();
+    cr_assert_not_null(conn);
+    cr_expect_eq(conn->deadline.at_ms, conn->mark_ms + 20002);
+    turbo__conn_finish(conn, 0); /* as the layer above does when it says so */
+    turbo__conn_touch(conn);
+    settle();
+    expect_got("begun before the drain, so it does not say close");
+    expect_closed();
+    close_conn();
+}
+
+Test(conn, in_a_drain_the_idle_timeout_counts_too) {
+    turbo__settings_default(&settings);
+    settings.idle_timeout_ms = 10001;
+    settings.drain_idle_ms = 20002;
+    open_conn();
+    turbo__conn_group_drain(&group);
+    settle();
+    cr_expect_eq(conn->deadline.at_ms, conn->mark_ms + 10001);
+    settings.drain_idle_ms = 3;
+    turbo__conn_touch(conn);
+    (void)turn();
+    cr_expect_eq(conn->deadline.at_ms, group.drain_ms + 3);
+    close_conn();
+}
+
+Test(conn, a_connection_that_comes_during_a_drain_has_its_time) {
+    turbo__settings_default(&settings);
+    settings.drain_idle_ms = 20002;
+    open_conn();
+    group.draining = 1;
+    group.drain_ms = uv_now(&loop) - 20002;
+    turbo__conn_touch(conn);
+    settle();
+    cr_assert_not_null(conn);
+    cr_expect_eq(conn->deadline.at_ms, conn->mark_ms + 20002);
+    close_conn();
+}
+
+/* Bytes lie in the socket when the time is over: the loop was busy, and has not seen them. */
+static void expect_read_once_more(void) {
+    uint64_t over = uv_hrtime() + 1000000 * (2 * TURBO__WHEEL_SLOT_MS + 10);
+    settle();
+    cr_assert(conn != NULL && seen.begins == 0);
+    send_text(GET);
+    AWAIT(uv_hrtime() > over);
+    settle();
+    cr_assert(conn != NULL && seen.heads == 1);
+    answer("in time");
+    settle();
+    expect_got("in time");
+}
+
+Test(conn, drain_reads_silent_connections_once_more_when_their_time_is_over) {
+    turbo__settings_default(&settings);
+    settings.drain_idle_ms = 2;
+    open_conn();
+    turbo__conn_group_drain(&group);
+    expect_read_once_more();
+    AWAIT((settle(), conn->shut));
+    expect_closed();
+    cr_expect_eq(atomic_load(&group.timeouts_idle), 0, "no timeout");
+    close_conn();
+}
+
 /* -- deadlines: the real clock of the loop, so short ones, and only that they come is tested -- */
+
+Test(conn, an_idle_connection_is_read_once_more_before_it_is_closed) {
+    turbo__settings_default(&settings);
+    settings.idle_timeout_ms = 2;
+    open_conn();
+    expect_read_once_more();
+    AWAIT((settle(), atomic_load(&group.timeouts_idle) == 1));
+    close_conn();
+}
 
 Test(conn, a_slow_head_is_reported_as_408) {
     turbo__settings_default(&settings);

@@ -232,6 +232,119 @@ Test(server, drain_answers_what_was_taken_and_then_closes) {
     rig_end(&r);
 }
 
+/* -- drain_idle_ms: every place where connections may be served -- */
+
+struct place {
+    char settings[80];
+    char options[24]; /* of the route */
+};
+
+ParameterizedTestParameters(server, drain_idle_answers_the_next_request_and_closes) {
+    static struct place places[] = {{"io_threads=1", ""},
+                                    {"io_threads=2 shards=2", ""},
+                                    {"io_threads=0", ""},
+                                    {"io_threads=0 shards=2 placement=round_robin", ""},
+                                    {"io_threads=1", "inline"}};
+    return cr_make_param_array(struct place, places, sizeof places / sizeof *places);
+}
+
+ParameterizedTest(struct place *place, server, drain_idle_answers_the_next_request_and_closes) {
+    enum { CLIENTS = 6 };
+    client c[CLIENTS], late;
+    turbo_stats s = TURBO_STATS_INIT;
+    turbo_route_options *options = NULL;
+    rig r;
+    char settings[160];
+    snprintf(settings, sizeof settings, "drain_idle_ms=86400000 idle_timeout_ms=0 %s", place->settings);
+    rig_listen(&r, 0, settings);
+    r.seen.runs = 1;
+    cr_assert_eq(turbo_route_options_new(&options), 0);
+    if (*place->options != '\0')
+        cr_assert_eq(turbo_route_options_set(options, "executor", place->options), 0);
+    cr_assert_eq(turbo_server_route(r.server, "GET", "/", options, answer_ok, NULL), 0);
+    turbo_route_options_free(options);
+    rig_start(&r);
+    uint16_t port = turbo_server_port(r.server);
+    for (int i = 0; i < CLIENTS; i++) {
+        client_open(&c[i], port);
+        if (i % 2 == 0) /* the others have asked for nothing yet */
+            cr_expect_eq(client_ask(&c[i], ASK), 200);
+    }
+    AWAIT(turbo_server_stats(r.server, &s) == 0 && s.connections == CLIENTS);
+    cr_assert_eq(turbo_server_stop(r.server, NULL, NULL), 0);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    late.fd = socket(AF_INET, SOCK_STREAM, 0);
+    while (connect(late.fd, (struct sockaddr *)&to, sizeof to) == 0) { /* until the listeners are closed */
+        close(late.fd);
+        late.fd = socket(AF_INET, SOCK_STREAM, 0);
+    }
+    close(late.fd);
+    for (int i = 0; i < CLIENTS; i++) {
+        cr_expect_eq(atomic_load(&r.server->state), TURBO__SERVER_DRAINING);
+        cr_expect_eq(client_ask(&c[i], ASK), 200);
+        cr_expect(client_has(&c[i], "Connection: close"));
+        cr_expect_eq(client_answer(&c[i]), 0);
+        cr_expect_not(c[i].reset);
+        client_close(&c[i], 0);
+    }
+    cr_expect_eq(turbo_server_wait(r.server), 0);
+    expect_all_accounted(r.server, CLIENTS + CLIENTS / 2, CLIENTS + CLIENTS / 2, 0, 0, 0);
+    rig_end(&r);
+}
+
+Test(server, drain_idle_closes_what_stays_silent) {
+    rig r;
+    client c;
+    turbo_stats s = TURBO_STATS_INIT;
+    listening(&r, "drain_idle_ms=30 drain_timeout_ms=86400000");
+    client_open(&c, turbo_server_port(r.server));
+    AWAIT(turbo_server_stats(r.server, &s) == 0 && s.connections == 1);
+    cr_assert_eq(turbo_server_stop(r.server, NULL, NULL), 0);
+    cr_expect_eq(client_answer(&c), 0);
+    cr_expect_not(c.reset);
+    client_close(&c, 0);
+    cr_expect_eq(turbo_server_wait(r.server), 0);
+    cr_expect_eq(turbo_server_stats(r.server, &s), 0);
+    cr_expect(s.timeouts_idle == 0 && s.taken == 0);
+    rig_end(&r);
+}
+
+Test(server, drain_idle_ends_with_the_drain) {
+    rig r;
+    client c;
+    turbo_stats s = TURBO_STATS_INIT;
+    listening(&r, "drain_idle_ms=86400000 drain_timeout_ms=20");
+    client_open(&c, turbo_server_port(r.server));
+    AWAIT(turbo_server_stats(r.server, &s) == 0 && s.connections == 1);
+    cr_assert_eq(turbo_server_stop(r.server, NULL, NULL), 0);
+    cr_expect_eq(turbo_server_wait(r.server), 0);
+    cr_expect_eq(client_answer(&c), 0);
+    client_close(&c, 0);
+    expect_all_accounted(r.server, 0, 0, 0, 0, 0);
+    rig_end(&r);
+}
+
+Test(server, abort_ends_drain_idle) {
+    rig r;
+    client c;
+    turbo_stats s = TURBO_STATS_INIT;
+    listening(&r, "drain_idle_ms=86400000 drain_timeout_ms=86400000");
+    client_open(&c, turbo_server_port(r.server));
+    AWAIT(turbo_server_stats(r.server, &s) == 0 && s.connections == 1);
+    cr_assert_eq(turbo_server_stop(r.server, NULL, NULL), 0);
+    for (int i = 0; i < 20; i++)
+        (void)await_longer(UINT64_MAX);
+    cr_expect_eq(atomic_load(&r.server->state), TURBO__SERVER_DRAINING);
+    cr_expect_eq(turbo_server_abort(r.server), 0);
+    cr_expect_eq(turbo_server_wait(r.server), 0);
+    cr_expect_eq(client_answer(&c), 0);
+    client_close(&c, 0);
+    rig_end(&r);
+}
+
+/* -- what else is under way -- */
+
 Test(server, a_head_that_was_begun_before_the_stop_is_still_answered) {
     rig r;
     client c;

@@ -68,7 +68,7 @@ Test(settings, defaults_are_those_of_the_design) {
     cr_expect(s.body_max_bytes == 1048576 && s.body_memory_max_bytes == 268435456);
     cr_expect(s.head_timeout_ms == 10000 && s.body_stall_timeout_ms == 30000 && s.idle_timeout_ms == 60000);
     cr_expect(s.queue_timeout_ms == 0 && s.handler_timeout_ms == 0 && s.body_timeout_ms == 0 && s.shed_status == 0 && s.retry_after_s == 1);
-    cr_expect(s.drain_timeout_ms == 30000 && s.connections_max == 0 && s.connections_per_address_max == 0 && s.backlog == 1024);
+    cr_expect(s.drain_timeout_ms == 30000 && s.drain_idle_ms == 0 && s.connections_max == 0 && s.connections_per_address_max == 0 && s.backlog == 1024);
 }
 
 Test(settings, spill_percent_is_zero_or_at_least_the_mean) {
