@@ -22,7 +22,8 @@ help:
 	@echo "make test-freethreaded   the Python binding's tests on a free-threaded CPython, built when missing"
 	@echo "make soak      both demos for a minute each: memory, descriptors, idle (SOAK_SECONDS, SOAK_CONNECTIONS)"
 	@echo "make chaos     good clients beside bad ones, each demo for SECONDS (60), then ASan's (DEMOS=$(DEMOS))"
-	@echo "make stop      SIGTERM under load, 20 times each demo: nothing sent before it is lost"
+	@echo "make stop      SIGTERM under load, 20 times each demo: nothing sent before it is lost;"
+	@echo "               and 20 handovers to a next server, of which no client notices anything"
 	@echo "make soak-python   one Python process under REQUESTS (2000000) requests, on build/venv or VERSIONS=\"3.9 3.13\""
 	@echo "make coverage  line coverage of libturbo/ by its tests, a file a line"
 	@echo "make fuzz      run each fuzz target for FUZZ_SECONDS (60), two at a time; ends with 1 when one finds something"
@@ -89,6 +90,8 @@ stop: build-all
 	@sh scripts/venv.sh
 	@$(PYTHON) tests/chaos/stop.py --demos $(DEMOS)
 	@$(PYTHON) tests/chaos/stop.py --demos shards,inline,io0 --asan
+	@$(PYTHON) tests/chaos/handover.py --demos $(DEMOS)
+	@$(PYTHON) tests/chaos/handover.py --demos shards,inline,io0 --asan
 
 soak-python: build-all
 	@sh scripts/soak-python.sh $(REQUESTS) $(VERSIONS)

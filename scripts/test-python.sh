@@ -83,6 +83,8 @@ if [ -e build/venv.test.stamp ]; then
   say "SIGTERM under load, each demo"
   timeout 300 python3 tests/chaos/stop.py --runs 3
   count "stop under load" $?
+  timeout 300 python3 tests/chaos/handover.py --runs 3
+  count "handover under load" $?
   say "HTTP/1.1 over raw sockets, each demo"
   python3 tests/http1/selftest.py
   count "the battery's own test" $?

@@ -82,16 +82,18 @@ class Maker:
         return [self.user() for _ in range(self.chance.choice((2, 8, 16)))]
 
 
-async def read_answer(reader: asyncio.StreamReader) -> Tuple[int, bytes]:
+async def read_answer(reader: asyncio.StreamReader) -> Tuple[int, bytes, bool]:
+    """Status, body, and whether it says that it is the last on its connection."""
     head = await reader.readuntil(b"\r\n\r\n")
     found = re.match(rb"HTTP/1\.1 (\d{3}) [ -~]*\r\n", head)
     if found is None:
         raise Wrong(f"head of an answer: {head[:100]!r}")
+    last = b"\r\nConnection: close\r\n" in head
     lengths = re.findall(rb"\r\nContent-Length: (\d+)\r\n", head)
     if b"\r\nTransfer-Encoding: chunked\r\n" not in head:
         if len(lengths) != 1:
             raise Wrong(f"head of an answer: {head!r}")
-        return int(found[1]), await reader.readexactly(int(lengths[0]))
+        return int(found[1]), await reader.readexactly(int(lengths[0])), last
     parts = []
     while True:
         size = int(await reader.readuntil(b"\r\n"), 16)
@@ -99,7 +101,7 @@ async def read_answer(reader: asyncio.StreamReader) -> Tuple[int, bytes]:
         if part[size:] != b"\r\n" or lengths:
             raise Wrong(f"chunk of {size}, {head!r}")
         if size == 0:
-            return int(found[1]), b"".join(parts)
+            return int(found[1]), b"".join(parts), last
         parts.append(part[:size])
 
 
@@ -151,6 +153,7 @@ class Client:
         self.writer: Optional[asyncio.StreamWriter] = None
         self.sent_at = 0.0  # when this turn's requests were sent; 0: not yet
         self.owed = 0       # answers of this turn that have not come
+        self.was_told = False  # by this turn's last answer, to close
 
     async def _turn(self, asks: List[Ask]) -> None:
         if self.writer is None:
@@ -158,11 +161,12 @@ class Client:
         self.writer.write(b"".join(ask.wire for ask in asks))
         self.sent_at = time.monotonic()
         for ask in asks:
-            status, body = await read_answer(self.reader)
+            status, body, last = await read_answer(self.reader)
             check(ask, status, body)
             self.owed -= 1
             self.tally.right += 1
             self.tally.count_of[ask.name] = self.tally.count_of.get(ask.name, 0) + 1
+            self.was_told = last
 
     def close(self) -> None:
         if self.writer is not None:
@@ -176,7 +180,7 @@ class Client:
     async def turn(self) -> None:
         asks = self.maker.turn()
         self.tally.sent += len(asks)
-        self.sent_at, self.owed = 0.0, len(asks)
+        self.sent_at, self.owed, self.was_told = 0.0, len(asks), False
         begun = time.monotonic()
         try:
             await asyncio.wait_for(self._turn(asks), ANSWER_SECONDS)
@@ -187,7 +191,7 @@ class Client:
             self._note(self.tally.lost, asks, error)
         except Refused as error:
             self._note(self.tally.refused, asks, error)
-        if self.maker.chance.random() < CLOSE_SHARE:
+        if self.was_told or self.maker.chance.random() < CLOSE_SHARE:
             self.close()
 
     async def run(self, end: float, pause: float) -> None:
