@@ -1,6 +1,6 @@
 /* drain.c - servers that are stopped when requests wait everywhere: in the accept queue, in sockets, on their way from
  * one I/O loop to another, with shards and with other threads. Whatever was sent before the stop is answered, and the
- * connection ends behind it without a reset.
+ * connection ends behind it without a reset. With drain_idle_ms, so is what clients send until they are told to close.
  *
  * The listener is shared by all I/O loops, which are kept busy by a handler while the clients connect: so one finds
  * many connections, and passes a part of them to others that may have none and would be done. */
@@ -116,6 +116,85 @@ static void run_round(const topology *shape, pool *answerers, chance *ch) {
     host_release(&h);
 }
 
+/* -- clients go on, and are told to close -- */
+
+#define IDLE_CONNECTIONS 24 /* a thread */
+#define IDLE_THREADS 2
+#define IDLE_ROUNDS 30
+#define IDLE_BEFORE 150 /* answers before the stop */
+
+static const int idle_kinds[] = {KIND_NOW,   KIND_INLINE, KIND_INLINE_LATER, KIND_LATER,         KIND_TIMER, KIND_POST,
+                                 KIND_BATCH, KIND_STREAM, KIND_STREAM_LATER, KIND_STREAM_INLINE, KIND_POOL,  KIND_HOP};
+
+static _Atomic uint64_t idle_answers;
+static _Atomic unsigned idle_opened; /* threads whose clients are connected, perhaps not accepted yet */
+
+typedef struct idler {
+    uint16_t port;
+    uint64_t number;
+} idler;
+
+/* @return 0 when that was the last answer on this connection. */
+static int ask_once(client *c, uint64_t id, chance *ch) {
+    answer a;
+    char wire[96];
+    int len = snprintf(wire, sizeof wire, "GET /%s/%s/%llu HTTP/1.1\r\nHost: a\r\n\r\n",
+                       kind_names[idle_kinds[chance_below(ch, COUNT_OF(idle_kinds))]],
+                       placement_names[chance_below(ch, PLACEMENTS)], (unsigned long long)id);
+    CHECK_EQ(client_send(c, wire, (size_t)len), 0);
+    CHECK_EQ(client_answer(c, &a), 1);
+    CHECK_EQ(a.status, 200);
+    CHECK(payload_is(id, a.body, a.len));
+    atomic_fetch_add(&idle_answers, 1);
+    return !a.close;
+}
+
+/* One connection at a time is asked; all others are idle. */
+static void *idle_clients(void *arg) {
+    const idler *self = arg;
+    client clients[IDLE_CONNECTIONS];
+    chance ch = chance_of(self->number);
+    unsigned left = IDLE_CONNECTIONS;
+    for (unsigned i = 0; i < left; i++)
+        CHECK_EQ(client_open(&clients[i], self->port), 0);
+    atomic_fetch_add(&idle_opened, 1);
+    for (uint64_t id = self->number << 32; left > 0; id++) {
+        unsigned i = (unsigned)chance_below(&ch, left);
+        if (ask_once(&clients[i], id, &ch))
+            continue;
+        expect_end(&clients[i]);
+        clients[i] = clients[--left];
+    }
+    return NULL;
+}
+
+/* A stop with drain_idle_ms: no request fails, also of those that are sent while it begins, or behind it. */
+static uint64_t run_idle(const topology *shape, pool *answerers) {
+    static const char *const settings[] = {"drain_idle_ms", "86400000", "idle_timeout_ms", "0", NULL};
+    host h = {.shape = shape};
+    idler idlers[IDLE_THREADS];
+    pthread_t threads[IDLE_THREADS];
+    kinds_begin(&h, answerers, KINDS_STOPPED);
+    host_open(&h, settings);
+    kinds_route(&h);
+    CHECK_EQ(host_start(&h), 0);
+    atomic_store(&idle_answers, 0);
+    atomic_store(&idle_opened, 0);
+    for (unsigned i = 0; i < IDLE_THREADS; i++) {
+        idlers[i] = (idler){h.port, i + 1};
+        threads[i] = stress_thread(idle_clients, &idlers[i]);
+    }
+    WAIT_UNTIL(atomic_load(&idle_opened) == IDLE_THREADS && atomic_load(&idle_answers) >= IDLE_BEFORE);
+    CHECK_EQ(turbo_server_stop(h.server, NULL, NULL), 0);
+    for (unsigned i = 0; i < IDLE_THREADS; i++)
+        stress_join(threads[i]);
+    turbo_stats s = host_stop(&h);
+    CHECK_EQ(s.answered, atomic_load(&idle_answers));
+    CHECK_EQ(s.taken, s.answered);
+    host_release(&h);
+    return s.answered;
+}
+
 /* -- one loop is late -- */
 
 #define LATE_CONNECTIONS 80
@@ -228,6 +307,10 @@ static uint64_t run_late(const topology *shape) {
 
 static const topology late_shapes[] = {{"drain.late.io2", 2, 2, 0}, {"drain.late.io0", 0, 2, 0}};
 
+static const topology idle_shapes[] = {{"drain.idle.io1", 1, 2, 0},        {"drain.idle.io2", 2, 2, 0},
+                                       {"drain.idle.io0", 0, 2, 0},        {"drain.idle.driven.io1", 1, 2, 1},
+                                       {"drain.idle.driven.io0", 0, 2, 1}};
+
 int main(int argc, char **argv) {
     static pool answerers;
     stress_begin(argc, argv);
@@ -240,6 +323,15 @@ int main(int argc, char **argv) {
             run_round(&shapes[i], &answerers, &ch);
         stress_report("%llu servers, %d requests on %d connections each", (unsigned long long)rounds,
                       CONNECTIONS * DEPTH, CONNECTIONS);
+    }
+    rounds = stress_count(IDLE_ROUNDS, 3);
+    for (size_t i = 0; i < COUNT_OF(idle_shapes); i++) {
+        stress_phase(idle_shapes[i].name, 60);
+        uint64_t answered = 0;
+        for (uint64_t k = 0; k < rounds; k++)
+            answered += run_idle(&idle_shapes[i], &answerers);
+        stress_report("%llu servers, %d connections each, %llu requests", (unsigned long long)rounds,
+                      IDLE_CONNECTIONS * IDLE_THREADS, (unsigned long long)answered);
     }
     pool_close(&answerers);
     rounds = stress_count(LATE_ROUNDS, 2);
