@@ -96,8 +96,10 @@ static void finish(turbo_request *req) {
  * is thrown away like what a client that has gone would get. @return 0; TURBO_ESTATE. */
 static int come_late(turbo_request *req) {
     int rc = turbo__request_claim(req, TURBO__OVERDUE, TURBO__ENDED);
-    if (rc == 0)
+    if (rc == 0) {
+        atomic_store_explicit(&req->timed_out, 1, memory_order_relaxed); /* its shard may be about to */
         leave_shard(req);
+    }
     return rc;
 }
 

@@ -200,6 +200,19 @@ Test(overdue, late_stream_cannot_begin_and_ends_the_flight) {
     rig_end(&r);
 }
 
+/* Its shard, on another thread, has made the first step of answering in its place, and nothing else yet. */
+Test(overdue, who_comes_late_knows_why_at_once) {
+    turbo_response *resp;
+    turbo_request *req = turbo__request_bare(11);
+    cr_assert_not_null(req);
+    cr_assert_eq(turbo__request_claim(req, TURBO__OPEN, TURBO__OVERDUE), 0);
+    cr_assert_eq(turbo_response_new(&resp, 200), 0);
+    cr_expect_eq(turbo_request_respond_begin(req, resp), TURBO_ESTATE);
+    cr_expect(turbo_request_timed_out(req) && turbo_request_cancelled(req));
+    turbo_response_free(resp);
+    turbo_request_release(req);
+}
+
 Test(overdue, who_lets_go_without_an_answer_is_done_too) {
     rig r;
     outcome out = {0};
