@@ -221,6 +221,7 @@ size_t turbo__queue_gather(turbo_shard *shard) {
         if (lane != NULL)
             turbo__gate_enter(&lane->gate, 1);
         req->counted = 1;
+        req->given = 1;
         if (req->route->handler_timeout_ns != 0 && begins_here(req->route))
             turbo__overdue_begin(req, &now_ns);
         shard->reqs[n++] = req;

@@ -92,6 +92,7 @@ struct turbo_request {
     uint8_t is_head;
     uint8_t is_safe; /* the method asks for nothing but an answer (RFC 9110 9.2.1) */
     uint8_t counted; /* in flight on its shard (gate.h) */
+    uint8_t given;   /* its shard's executor has, or had, it */
     uint8_t end;     /* TURBO__END_*                    */
     uint8_t chunked;
     uint8_t owns_body;

@@ -75,12 +75,13 @@ static void default_events(turbo_request *req, uint32_t events) {
     }
 }
 
+/* Also of a request that was dropped from the queue as its client went: the executor knows nothing of that one. */
 static void take_events(turbo_shard *shard, turbo_request *req) {
     uint32_t events = atomic_exchange(&req->events, 0);
-    if (shard->ops.events != NULL)
-        shard->ops.events(shard->self, shard, req, events);
-    else
+    if (shard->ops.events == NULL)
         default_events(req, events);
+    else if (req->given)
+        shard->ops.events(shard->self, shard, req, events);
     turbo_request_release(req);
 }
 

@@ -38,12 +38,16 @@ static void stop_shard(void *self, turbo_shard *shard) {
 
 static void events(void *self, turbo_shard *shard, turbo_request *req, uint32_t what) {
     recorder *seen = self;
+    size_t known = 0;
     (void)shard;
     pthread_mutex_lock(&seen->lock);
     for (size_t i = 0; i < seen->count; i++)
-        if (seen->reqs[i] == req)
+        if (seen->reqs[i] == req) {
             seen->events[i] |= what;
+            known++;
+        }
     pthread_mutex_unlock(&seen->lock);
+    atomic_fetch_add(&seen->strays, known == 0);
 }
 
 /* -- the server -- */

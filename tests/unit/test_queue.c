@@ -8,6 +8,7 @@
 #include "../support/failing_alloc.h"
 #include "../support/rig.h"
 #include "server.h"
+#include "shard.h"
 #include "turbo/error.h"
 
 TestSuite(queue, .timeout = 30);
@@ -179,6 +180,29 @@ Test(queue, gone_clients_among_the_late_count_as_dropped) {
     cr_assert_eq(turbo_shard_stats_get(shard, &s), 0);
     cr_expect(s.dropped == 1 && s.expired == 0 && s.queued == 0);
     rig_end(&r);
+}
+
+/* A client goes while the shard takes its request from the queue: the I/O loop's second step comes too late. */
+Test(queue, executor_hears_nothing_of_a_request_that_it_was_not_given) {
+    rig r;
+    outcome gone = {0}, kept = {0};
+    turbo_shard *shard = start(&r, "");
+    turbo_request *req = request_to(r.server, "/slow", &gone);
+    cr_assert_eq(turbo_shard_submit(shard, req), 0);
+    atomic_store(&req->cancelled, 1);
+    rig_settle(&r);
+    cr_assert(gone.closed == 1 && r.seen.count == 0);
+    turbo__shard_event(shard, req, TURBO_EVENT_GONE);
+    submit(&r, "/slow", &kept);
+    rig_settle(&r);
+    cr_assert_eq(r.seen.count, 1);
+    turbo__shard_event(shard, r.seen.reqs[0], TURBO_EVENT_GONE);
+    rig_settle(&r);
+    cr_expect_eq(r.seen.events[0], TURBO_EVENT_GONE);
+    cr_expect_eq(r.seen.strays, 0);
+    turbo_request_release(req);
+    rig_end(&r);
+    cr_expect_not(failing_alloc_leaks());
 }
 
 static atomic_int batches;
