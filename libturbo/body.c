@@ -111,15 +111,16 @@ void turbo__body_call(turbo_request *req) {
         fn(req, user);
 }
 
-/* Tell a reader that waits, once. The lock is held and given back. */
-static void unlock_and_tell(turbo_request *req, uint32_t event) {
+/* Tell a reader that waits, once. The lock is held and given back. @return 1 when its shard is told. */
+static int unlock_and_tell(turbo_request *req, uint32_t events) {
     int waiting = req->incoming->waiting;
     req->incoming->waiting = 0;
     pthread_mutex_unlock(&req->incoming->lock);
     if (waiting && req->shard != NULL)
-        turbo__shard_event(req->shard, req, event);
+        turbo__shard_event(req->shard, req, events);
     else if (waiting)
         turbo__body_call(req);
+    return waiting && req->shard != NULL;
 }
 
 int turbo__body_put(turbo_request *req, const char *data, size_t len) {
@@ -138,7 +139,7 @@ int turbo__body_put(turbo_request *req, const char *data, size_t len) {
         body->unread += piece->len;
     }
     body->full = body->unread >= req->route->body_window;
-    unlock_and_tell(req, TURBO_EVENT_BODY);
+    (void)unlock_and_tell(req, TURBO_EVENT_BODY);
     return 0;
 }
 
@@ -155,10 +156,10 @@ void turbo__body_end(turbo_request *req, uint32_t state) {
     pthread_mutex_lock(&body->lock);
     if (body->state == TURBO__BODY_COMING)
         body->state = state;
-    unlock_and_tell(req, TURBO_EVENT_BODY_END);
+    (void)unlock_and_tell(req, TURBO_EVENT_BODY_END);
 }
 
-void turbo__body_drop(turbo_request *req) {
+int turbo__body_drop(turbo_request *req, uint32_t also) {
     turbo__body *body = req->incoming;
     pthread_mutex_lock(&body->lock);
     turbo__piece *pieces = body->first;
@@ -167,8 +168,9 @@ void turbo__body_drop(turbo_request *req) {
     body->full = 0;
     if (body->state != TURBO__BODY_WHOLE || pieces != NULL)
         body->state = TURBO__BODY_DROPPED;
-    unlock_and_tell(req, TURBO_EVENT_BODY_END);
+    int told = unlock_and_tell(req, TURBO_EVENT_BODY_END | also);
     free_pieces(req, pieces);
+    return told;
 }
 
 int turbo__body_rest_is_short(const turbo_request *req) {

@@ -64,8 +64,9 @@ int turbo__body_is_full(turbo_request *req);
  *  be called before the call returns. Thread: the I/O loop. */
 void turbo__body_end(turbo_request *req, uint32_t state);
 
-/** Nobody needs it any more: the client has gone, or the answer is complete. Thread: the I/O loop. */
-void turbo__body_drop(turbo_request *req);
+/** Nobody needs it any more: the client has gone, or the answer is complete. A reader that waits on a shard is told of its
+ *  end, and of `also` (TURBO_EVENT_*), at once. @return 1 when one was. Thread: the I/O loop. */
+int turbo__body_drop(turbo_request *req, uint32_t also);
 
 /** Whether what is to come of a body can be read away rather than end the connection. Thread: the I/O loop. */
 int turbo__body_rest_is_short(const turbo_request *req);

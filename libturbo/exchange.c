@@ -62,15 +62,27 @@ static void drop_answer(turbo_request *req) {
     turbo_request_release(req);
 }
 
+/* Whether somebody works on it on a shard. */
+static int has_worker(const turbo_request *req) {
+    if (!req->dispatched || req->shard == NULL)
+        return 0;
+    return !req->answered || (req->streamed && atomic_load(&req->state) != TURBO__ENDED);
+}
+
 /* The client will never see the answer to this message: tell whoever works on it. */
 static void abandon(turbo_request *req) {
     struct turbo__io *io = req->io;
+    int told = 0;
     turbo__count(io->aborting ? &io->abandoned : &io->dropped, 1);
     /* As soon as a shard sees `cancelled` it drops a request from its queue, with the answer path's reference. */
     turbo_request_retain(req);
     atomic_store_explicit(&req->cancelled, 1, memory_order_release);
-    if (req->incoming != NULL) /* before its reader is told: what it reads then must say that the client has gone */
-        turbo__body_drop(req);
+    /* Before its reader is told: what it reads then must say that the client has gone. And both at once: a reader that went
+     * on with the end of the body would learn it from there. */
+    if (req->incoming != NULL && has_worker(req))
+        told = turbo__body_drop(req, TURBO_EVENT_GONE);
+    else if (req->incoming != NULL)
+        (void)turbo__body_drop(req, 0);
     if (req->answered && !req->streamed) {
         turbo__request_answer_done(req);
         turbo_request_release(req);
@@ -82,7 +94,8 @@ static void abandon(turbo_request *req) {
     } else if (req->answered && atomic_load(&req->state) == TURBO__ENDED) {
         drop_answer(req);
     } else if (req->shard != NULL) {
-        turbo__shard_event(req->shard, req, TURBO_EVENT_GONE);
+        if (!told)
+            turbo__shard_event(req->shard, req, TURBO_EVENT_GONE);
     } else if (req->writable_fn != NULL && atomic_exchange(&req->want_writable, 0) != 0) {
         req->writable_fn(req, req->writable_user); /* its next write finds the client gone */
     }
@@ -116,7 +129,7 @@ static void promote(turbo__exchange *ex) {
  * @return 0: it is too long for that. */
 static int skip_rest(turbo__exchange *ex, turbo_request *req) {
     int is_short = turbo__body_rest_is_short(req);
-    turbo__body_drop(req);
+    (void)turbo__body_drop(req, 0);
     req->incoming->drop_left = req->route->body_window;
     ex->conn.full = 0;
     turbo__conn_touch(&ex->conn);

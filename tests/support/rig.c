@@ -44,6 +44,8 @@ static void events(void *self, turbo_shard *shard, turbo_request *req, uint32_t 
     for (size_t i = 0; i < seen->count; i++)
         if (seen->reqs[i] == req) {
             seen->events[i] |= what;
+            if ((what & TURBO_EVENT_GONE) != 0)
+                seen->gone_with[i] = what & ~(uint32_t)TURBO_EVENT_GONE;
             known++;
         }
     pthread_mutex_unlock(&seen->lock);

@@ -18,6 +18,7 @@ typedef struct recorder {
     turbo_request *reqs[RIG_REQUESTS_MAX]; /* given to batch, in order; a reference is held of each */
     uint32_t events[RIG_REQUESTS_MAX];     /* TURBO_EVENT_* that each has got since                 */
     atomic_size_t count;
+    uint32_t gone_with[RIG_REQUESTS_MAX];  /* what the call said, too, that told of TURBO_EVENT_GONE */
     atomic_size_t strays;                  /* events of requests that are not among them            */
     size_t batches, batch_sizes[RIG_REQUESTS_MAX];
     atomic_size_t started, stopped;

@@ -454,6 +454,7 @@ static void expect_gone(rig *r, size_t i, int waits) {
     RUN_UNTIL(r, turbo_request_cancelled(req));
     RUN_UNTIL(r, (events_of(r, i) & TURBO_EVENT_GONE) != 0);
     cr_expect_eq((events_of(r, i) & TURBO_EVENT_BODY_END) != 0, waits);
+    cr_expect_eq((r->seen.gone_with[i] & TURBO_EVENT_BODY_END) != 0, waits, "at once: it must not go on with less");
     cr_expect_eq(turbo_request_body_read(req, &part), TURBO_ECLOSED);
 }
 
