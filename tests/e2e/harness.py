@@ -61,7 +61,7 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = TIME
 # -- the server --
 
 
-SAID = ("stopped: ", "stopping: ", "threads run handlers: ")  # in lines that demos write at the level INFO
+SAID = ("stopped: ", "stopping: ", "threads run handlers: ", "parallel: ")  # in lines that demos write at the level INFO
 LOST = 3  # exit code of a demo that has left requests without an answer
 
 

@@ -18,6 +18,7 @@ from .bodies import BodyStream, read_body
 from .errors import BodyError, ClientDisconnect, HTTPError, bad_json, log_failure
 from .events import Event, EventStream
 from .files import FileResponse
+from .runner import run
 from .streaming import ResponseWriter, await_any, pump, respond
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Task",
     "__version__",
     "library_version",
+    "run",
     "settings",
 ]
 

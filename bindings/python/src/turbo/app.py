@@ -6,12 +6,13 @@ from types import TracebackType
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, TypeVar, Union, overload
 
 from ._native import Server, Shard
-from .config import Config, LoopChoice
+from .config import Config, LoopChoice, make_config
 from .errors import check_exception_class, keep_context, logger
 from .executor import Executor
 from .files import PathText, StaticRoute, make_static_route
 from .lifecycle import Lifecycle, check_hook
 from .middleware import Middleware, check_middleware
+from .parallel import Choice
 from .routes import Handler, Route, make_route
 from .signals import StopSignals
 from .slow import Watch
@@ -33,6 +34,11 @@ def _stop_all() -> None:
 
 def _nothing() -> None:
     """Nobody wants to know about the end."""
+
+
+def _no_probe(named: str) -> Optional[str]:
+    """An App that is there already has no import string to ask for."""
+    return None
 
 
 class App:
@@ -222,6 +228,7 @@ class App:
         debug: bool = False,
         slow_ms: Optional[int] = None,
         switch_interval_us: Optional[int] = None,
+        parallel: str = "auto",
         **settings: Any,
     ) -> "App":
         """Serve in threads of its own, until stop(). Returns self, which is a context manager that stops.
@@ -233,30 +240,27 @@ class App:
         that hold up their shard for longer; 0 does not, and is the default, or 100 with `debug`, which turns on the
         debug mode of the loops, too. `switch_interval_us` is after how long a thread that runs Python lets go of the
         GIL when others wait; 0 leaves Python's (5000), and the default is 500 where several threads run handlers. It is
-        the process's: of several servers the shortest counts. `settings` are those of turbo.settings(); where one is not
+        the process's: of several servers the shortest counts. `parallel` is how shards run side by side: "auto", "gil" or
+        "free-threaded"; turbo.run() has other ways. `settings` are those of turbo.settings(); where one is not
         given, the environment counts (TURBO_BATCH_MAX=64), then the default.
 
         Raises ValueError and TypeError that name a bad setting, OSError when the address cannot be used, RuntimeError
         when the app runs already, and what on_start raised.
         """
-        self._start(Config(host, port, unix, fd, loop, task, mode, debug, slow_ms, switch_interval_us, settings), _nothing)
+        if parallel == "processes":
+            raise ValueError('parallel: start() serves in this process; for "processes" use run()')
+        named = {"unix": unix, "fd": fd, "loop": loop, "task": task, "mode": mode, "debug": debug, "slow_ms": slow_ms}
+        given = {**settings, **named, "switch_interval_us": switch_interval_us, "parallel": parallel}
+        config = make_config(host, port, given)
+        config.choose(None, _no_probe)
+        self._start(config, _nothing)
         return self
 
-    def run(self, host: str = "127.0.0.1", port: int = 8000, **settings: Any) -> None:
-        """Serve until SIGINT or SIGTERM, or until stop() by another thread; arguments as start().
+    def run(self, host: str = "127.0.0.1", port: int = 8000, **settings: Any) -> int:
+        """Serve until SIGINT or SIGTERM, or until stop() by another thread; as turbo.run(), which says more."""
+        from .runner import run
 
-        Prints a line with the address once connections are accepted. The signal begins a graceful stop: requests that
-        were taken are answered, for up to drain_timeout_ms; a second signal ends that. For the main thread; in another
-        one no signals are handled.
-        """
-        with StopSignals() as signals:
-            named: Dict[str, Any] = {name: settings.pop(name) for name in _NAMED if name in settings}
-            self._start(Config(host, port, settings=settings, **named), signals.end)
-            print(self._banner(), flush=True)
-            try:
-                self._wait(signals)
-            finally:
-                self.stop()
+        return run(self, host, port, **settings)
 
     def stop(self, wait: bool = True) -> None:
         """Answer what was taken, then end all threads. Any thread; does nothing when the app does not run.
@@ -328,6 +332,25 @@ class App:
         self._server, self._executor, self._config = server, executor, config
         _running.add(self)
 
+    def _run(self, config: Config, choice: Choice) -> int:
+        """Serve in this process until a signal, or stop(). Returns how many requests had no answer."""
+        with StopSignals() as signals:
+            self._start(config, signals.end)
+            print(self._banner(choice), flush=True)
+            try:
+                self._wait(signals)
+            finally:
+                self.stop()
+        return self.stats()["abandoned"]
+
+    def _abort(self) -> None:
+        """End a stop that has begun. Any thread."""
+        if self._executor is not None:
+            self._executor.abort()
+
+    def _loop_name(self) -> str:
+        return self._executor.loop_name() if self._executor is not None else ""
+
     def _check_mode(self, config: Config) -> None:
         for route in self._routes:
             if route.streamed and config.mode == "single":
@@ -344,20 +367,7 @@ class App:
         self._executor.stop()
         while signals.wait():
             logger.warning("stopping at once")
-            self._executor.abort()
+            self._abort()
 
-    def _banner(self) -> str:
-        config = self._config
-        where = f"unix:{config.unix}" if config.unix is not None else f"http://{_url_host(config.host)}:{self.port}"
-        count = len(self.shards)
-        loop = self._executor.loop_name() if self._executor is not None else ""
-        return f"turbo listens on {where} ({count} shard{'s' if count > 1 else ''}, {loop})"
-
-
-_NAMED = ("unix", "fd", "loop", "task", "mode", "debug", "slow_ms", "switch_interval_us")
-
-
-def _url_host(host: str) -> str:
-    if host == "":
-        return "0.0.0.0"
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+    def _banner(self, choice: Choice) -> str:
+        return self._config.banner(self.port, len(self.shards), "shard", self._loop_name(), choice)

@@ -1,12 +1,14 @@
 """What a run of an App is given: where it listens, its loops, and the settings of libturbo's table."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Callable, Dict, List, Optional, Union
 
 import asyncio
 
+from .errors import logger
 from .gil import gil_enabled
+from .parallel import CHOICES, Choice, Probe, choose
 
 LoopChoice = Union[str, Callable[[], asyncio.AbstractEventLoop]]
 SettingValue = Union[int, str]
@@ -18,6 +20,7 @@ SINGLE_WORKERS = 140  # what the old design ran with
 SLOW_MS = 100  # with debug=True
 SLOW_MS_MAX = 60000
 SWITCH_INTERVAL_US_MAX = 1000000
+MAX_REQUESTS_MAX = 1 << 40
 
 
 def _choice(name: str, value: Any, allowed: Any) -> None:
@@ -46,6 +49,9 @@ class Config:
     debug: bool = False
     slow_ms: Optional[int] = None
     switch_interval_us: Optional[int] = None  # None: 500, where several threads run handlers; 0: Python's own
+    parallel: str = "auto"
+    max_requests: int = 0
+    max_requests_jitter: int = 0
     settings: Dict[str, SettingValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -56,6 +62,7 @@ class Config:
             _choice("loop", self.loop, LOOPS)
         _choice("task", self.task, TASKS)
         _choice("mode", self.mode, MODES)
+        _choice("parallel", self.parallel, CHOICES)
         if not isinstance(self.debug, bool):
             raise TypeError(f"debug: {self.debug!r} is {type(self.debug).__name__}, expected bool")
         if self.slow_ms is None:
@@ -63,6 +70,29 @@ class Config:
         _check_int("slow_ms", self.slow_ms, SLOW_MS_MAX)
         if self.switch_interval_us is not None:
             _check_int("switch_interval_us", self.switch_interval_us, SWITCH_INTERVAL_US_MAX)
+        _check_int("max_requests", self.max_requests, MAX_REQUESTS_MAX)
+        _check_int("max_requests_jitter", self.max_requests_jitter, MAX_REQUESTS_MAX)
+
+    def choose(self, named: Optional[str], probe: Probe) -> Choice:
+        """Which way the run takes, logged; see parallel.choose(). ValueError when it cannot be."""
+        choice = self._choose_single() if self.mode == "single" else choose(self.parallel, named, self.shards(), probe)
+        if self.max_requests and choice.name != "processes":
+            raise ValueError(f'max_requests: {self.max_requests} needs parallel="processes", not {choice}')
+        logger.info("parallel: %s", choice)
+        return choice
+
+    def _choose_single(self) -> Choice:
+        if self.parallel in ("interpreters", "processes"):
+            raise ValueError(f'parallel: "{self.parallel}" cannot be: with mode="single" all shards have one loop')
+        return Choice("gil" if gil_enabled() else "free-threaded", 'mode="single"')
+
+    def shards(self) -> Optional[int]:
+        """How many were asked for, by argument or environment; None when nothing was, or no number."""
+        text = self.settings.get("shards", os.environ.get("TURBO_SHARDS"))
+        try:
+            return None if text is None else int(text)
+        except (TypeError, ValueError):
+            return None  # the library says what is wrong with it
 
     def defaults(self) -> Dict[str, SettingValue]:
         """What Python changes of the table's defaults.
@@ -82,6 +112,28 @@ class Config:
             return []
         host = f"[{self.host}]" if ":" in self.host and not self.host.startswith("[") else self.host
         return [f"{host}:{self.port}"]
+
+    def banner(self, port: int, count: int, unit: str, loop: str, choice: Choice) -> str:
+        """The line that says where `count` units of this name listen."""
+        where = f"unix:{self.unix}" if self.unix is not None else f"http://{_url_host(self.host)}:{port}"
+        units = unit if count == 1 else unit + ("es" if unit.endswith("s") else "s")
+        return f"turbo listens on {where} ({count} {units}, {loop}; {choice})"
+
+
+def _url_host(host: str) -> str:
+    if host == "":
+        return "0.0.0.0"
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+_NAMED = [one.name for one in fields(Config) if one.name not in ("host", "port", "settings")]
+
+
+def make_config(host: str, port: int, given: Dict[str, Any]) -> Config:
+    """A Config of arguments by keyword: those of its own, and settings of the table."""
+    named = {name: value for name, value in given.items() if name in _NAMED}
+    settings = {name: value for name, value in given.items() if name not in _NAMED}
+    return Config(host, port, settings=settings, **named)
 
 
 def loop_factory(choice: LoopChoice) -> Callable[[], asyncio.AbstractEventLoop]:
