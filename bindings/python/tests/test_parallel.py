@@ -127,6 +127,14 @@ def test_how_many_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert make_config("", 0, {}).shards() == 4
     assert make_config("", 0, {"shards": 2}).shards() == 2
     assert make_config("", 0, {"shards": "many"}).shards() is None
+    assert make_config("", 0, {"shards": "3"}).units() == 3
+    monkeypatch.delenv("TURBO_SHARDS")
+    assert make_config("", 0, {}).units() == len(os.sched_getaffinity(0))
+    for bad in ("many", 0, -1, 1025):
+        with pytest.raises(ValueError, match="shards: .* 1 to 1024"):
+            make_config("", 0, {"shards": bad}).units()
+        with pytest.raises(ValueError, match="shards: .* 1 to 1024"):
+            turbo.run("m:app", parallel="processes", shards=bad)
 
 
 # -- an App --
@@ -292,17 +300,20 @@ async def never(request):
 
 
 class Turbo:
-    """python -m turbo as a process in a directory of its own."""
+    """python -m turbo, or another program, as a process in a directory of its own."""
 
-    def __init__(self, where: Path, *flags: str, **env: str) -> None:
+    def __init__(
+        self, where: Path, *flags: str, program: Any = ("-m", "turbo"), stderr: Any = subprocess.PIPE, pass_fds: Any = ()
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "turbo", *flags],
+            [sys.executable, *program, *flags],
             cwd=where,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
-            env={**os.environ, "PYTHONWARNINGS": GIL_IS_BACK, **env},
+            pass_fds=pass_fds,
+            env={**os.environ, "PYTHONWARNINGS": GIL_IS_BACK, "PYTHONDONTWRITEBYTECODE": "1"},
         )
 
     def line(self) -> str:

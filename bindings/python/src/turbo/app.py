@@ -351,6 +351,11 @@ class App:
     def _loop_name(self) -> str:
         return self._executor.loop_name() if self._executor is not None else ""
 
+    def _check(self, config: Config) -> Server:
+        """A server that is not started. Raises what is wrong with settings and routes."""
+        self._check_mode(config)
+        return self._make_server(config, None)
+
     def _check_mode(self, config: Config) -> None:
         for route in self._routes:
             if route.streamed and config.mode == "single":

@@ -2,13 +2,14 @@
 
 import os
 from dataclasses import dataclass, field, fields
-from typing import Any, Callable, Dict, List, Optional, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import asyncio
 
+from ._native import Setting, settings
 from .errors import logger
 from .gil import gil_enabled
-from .parallel import CHOICES, Choice, Probe, choose
+from .parallel import CHOICES, Choice, Probe, choose, cpu_count
 
 LoopChoice = Union[str, Callable[[], asyncio.AbstractEventLoop]]
 SettingValue = Union[int, str]
@@ -53,6 +54,9 @@ class Config:
     max_requests: int = 0
     max_requests_jitter: int = 0
     settings: Dict[str, SettingValue] = field(default_factory=dict)
+    # What a supervisor adds for its processes.
+    sockets: Tuple[int, ...] = ()  # bound already: descriptors, instead of host, port, unix and fd
+    fallbacks: Dict[str, SettingValue] = field(default_factory=dict)  # of settings; weaker than the environment
 
     def __post_init__(self) -> None:
         if not isinstance(self.host, str):
@@ -88,11 +92,29 @@ class Config:
 
     def shards(self) -> Optional[int]:
         """How many were asked for, by argument or environment; None when nothing was, or no number."""
-        text = self.settings.get("shards", os.environ.get("TURBO_SHARDS"))
         try:
-            return None if text is None else int(text)
+            return self._number("shards")
         except (TypeError, ValueError):
             return None  # the library says what is wrong with it
+
+    def units(self) -> int:
+        """How many interpreters or processes there are to be. ValueError for a number that is none of theirs."""
+        row, given = _rows()["shards"], self.settings.get("shards", os.environ.get("TURBO_SHARDS"))
+        if given is None:
+            return cpu_count()
+        count = self.shards()
+        if count is None or not row.min <= count <= row.max:
+            raise ValueError(f"shards: {given!r} is out of range, allowed are {row.min} to {row.max}")
+        return count
+
+    def number(self, name: str) -> int:
+        """A setting with a default, of a table that the library has taken already."""
+        found = self._number(name)
+        return int(_rows()[name].default) if found is None else found
+
+    def _number(self, name: str) -> Optional[int]:
+        text = self.settings.get(name, os.environ.get("TURBO_" + name.upper()))
+        return None if text is None else int(text)
 
     def defaults(self) -> Dict[str, SettingValue]:
         """What Python changes of the table's defaults.
@@ -102,10 +124,12 @@ class Config:
         """
         if self.mode == "single":
             return {"shards": SINGLE_WORKERS, "placement": "round_robin"}
-        return {"shards": 1} if gil_enabled() else {}
+        return {"shards": 1, **self.fallbacks} if gil_enabled() else dict(self.fallbacks)
 
     def addresses(self) -> List[str]:
         """Where to bind, in the library's words; without `unix` and `fd`, host and port."""
+        if self.sockets:
+            return []
         if self.unix is not None:
             return [f"unix:{os.fspath(self.unix)}"]
         if self.fd is not None:
@@ -120,20 +144,24 @@ class Config:
         return f"turbo listens on {where} ({count} {units}, {loop}; {choice})"
 
 
+def _rows() -> Dict[str, Setting]:
+    return {row.name: row for row in settings()}
+
+
 def _url_host(host: str) -> str:
     if host == "":
         return "0.0.0.0"
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
-_NAMED = [one.name for one in fields(Config) if one.name not in ("host", "port", "settings")]
+_NAMED = [one.name for one in fields(Config) if one.name not in ("host", "port", "settings", "sockets", "fallbacks")]
 
 
 def make_config(host: str, port: int, given: Dict[str, Any]) -> Config:
     """A Config of arguments by keyword: those of its own, and settings of the table."""
     named = {name: value for name, value in given.items() if name in _NAMED}
-    settings = {name: value for name, value in given.items() if name not in _NAMED}
-    return Config(host, port, settings=settings, **named)
+    table = {name: value for name, value in given.items() if name not in _NAMED}
+    return Config(host, port, settings=table, **named)
 
 
 def loop_factory(choice: LoopChoice) -> Callable[[], asyncio.AbstractEventLoop]:

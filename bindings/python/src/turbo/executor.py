@@ -1,5 +1,6 @@
 """The threads behind a server: one for each shard, and in mode="single" that of the loop which they share."""
 
+import socket
 import sys
 import threading
 from typing import Callable, Dict, List, Optional
@@ -53,8 +54,7 @@ class Executor:
             self._start_threads()
             for address in self._config.addresses():
                 self._server.listen(address)
-            if self._config.fd is not None:
-                self._server.listen_fd(self._config.fd)
+            self._adopt_sockets()
             self._server.start()
         except BaseException:
             self._give_up()
@@ -104,6 +104,16 @@ class Executor:
         return type(loop).__module__.split(".")[0]
 
     # -- inside --
+
+    def _adopt_sockets(self) -> None:
+        config = self._config
+        for fd in config.sockets:  # bound by a supervisor, and nobody listens until the first of its processes is there
+            with socket.socket(fileno=fd) as bound:
+                bound.listen(config.number("backlog"))
+                self._server.listen_fd(bound.fileno())
+                bound.detach()
+        if config.fd is not None and not config.sockets:
+            self._server.listen_fd(config.fd)
 
     def _start_threads(self) -> None:
         """Every loop is there, and on_start has returned: the process's first, then those of all shards at once."""

@@ -1,32 +1,33 @@
-"""Waiting for SIGINT and SIGTERM, or for the end, in the main thread."""
+"""Signals that come through a pipe: for a main thread that waits for them, or for something else."""
 
 import os
 import select
 import signal
 import threading
 from types import TracebackType
-from typing import Any, Dict, Optional, Type
+from typing import Any, Dict, List, Optional, Sequence, Type
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _END = b"\0"  # no signal's number
 
 
-def _ignore(number: int, frame: Any) -> None:
-    """The signal's number comes through the pipe."""
+def ignore(number: int, frame: Any) -> None:
+    """A handler, and not SIG_IGN, which programs that are started would inherit."""
 
 
-class StopSignals:
-    """While entered, the two signals do nothing but end wait(). Outside the main thread only end() does."""
+class Signals:
+    """While entered, these signals do nothing but make this readable. Outside the main thread only end() does."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Sequence[int] = SIGNALS) -> None:
+        self._numbers = tuple(numbers)
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._old: Dict[int, Any] = {}
         self._old_fd = -1
 
-    def __enter__(self) -> "StopSignals":
+    def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
             self._old_fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-            self._old = {number: signal.signal(number, _ignore) for number in SIGNALS}
+            self._old = {number: signal.signal(number, ignore) for number in self._numbers}
         return self
 
     def __exit__(
@@ -36,14 +37,38 @@ class StopSignals:
             signal.signal(number, signal.SIG_DFL if old is None else old)
         if self._old:
             signal.set_wakeup_fd(self._old_fd)
+        self.close()
+
+    def close(self) -> None:
+        """In a process that was forked: the other one's signals do not come here."""
         os.close(self._read)
         write, self._write = self._write, -1
         os.close(write)
 
+    def fileno(self) -> int:
+        """For select(): readable when take() has something."""
+        return self._read
+
     def end(self) -> None:
-        """Have wait() return False. Any thread."""
+        """Have take() give a 0. Any thread."""
         if self._write >= 0:
             os.write(self._write, _END)
+
+    def take(self) -> List[int]:
+        """The signals that have come, in order, and a 0 for each end(). Does not wait."""
+        try:
+            got = os.read(self._read, 512)
+        except BlockingIOError:
+            return []
+        return [number for number in got if number == 0 or number in self._numbers]
+
+
+class StopSignals(Signals):
+    """SIGINT and SIGTERM, for a thread that has nothing else to do."""
+
+    def __enter__(self) -> "StopSignals":
+        super().__enter__()
+        return self
 
     def wait(self) -> bool:
         """Wait; True: one of the signals came. False: end() was called."""

@@ -1,0 +1,646 @@
+"""parallel="processes": workers that are started, watched and replaced, judged by clients that take any failure as one."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable, List, Set
+
+import pytest
+import turbo
+from conftest import read_answer
+from test_parallel import TIMEOUT, Turbo, write
+
+APP = """
+import asyncio, os, signal, turbo
+
+VERSION = 1
+app = turbo.App()
+app.route_stats()
+
+
+@app.get("/")
+def who(request):
+    return {"pid": os.getpid(), "version": VERSION, "parent": os.getppid(), "shards": request.shard.index + 1}
+
+
+@app.get("/wait")
+async def wait(request):
+    print("begun", os.getpid(), flush=True)
+    await asyncio.sleep(float(request.query["s"]))
+    return {"pid": os.getpid()}
+
+
+@app.get("/die")
+def die(request):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.get("/stop")
+def stop(request):
+    app.stop()
+    return {"pid": os.getpid()}
+
+
+@app.get("/files")
+def files(request):
+    links = {}
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            links[int(fd)] = os.readlink("/proc/self/fd/" + fd)
+        except FileNotFoundError:
+            pass  # the directory's own
+    return {"links": sorted(links.values())}
+"""
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Until it is true; fails after TIMEOUT."""
+    end = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < end, "it never became true"
+        time.sleep(0.01)
+
+
+class Processes(Turbo):
+    """python -m turbo with workers."""
+
+    def __init__(self, where: Path, *flags: str, pass_fds: Any = ()) -> None:
+        self.log_path = where / "log"
+        self.log_file = open(self.log_path, "w")
+        flags = ("main:app", "--port", "0", "--parallel", "processes", *flags)
+        super().__init__(where, *flags, stderr=self.log_file, pass_fds=pass_fds)
+
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def logged(self, words: str, count: int = 1) -> None:
+        """Wait until the log says so, as often."""
+        wait_until(lambda: self.log().count(words) >= count)
+
+    def workers(self) -> List[int]:
+        """Process ids of the children."""
+        return children(self.process.pid)
+
+    def ended(self, code: int) -> str:
+        """Wait for the end. Returns the log."""
+        self.process.wait(TIMEOUT)
+        log = self.log()
+        assert self.process.returncode == code, log
+        assert "Traceback" not in log or code != 0, log
+        return log
+
+    def stop(self, code: int = 0) -> str:
+        self.process.send_signal(signal.SIGTERM)
+        return self.ended(code)
+
+    def __exit__(self, *error: Any) -> None:
+        left = self.workers() if self.process.poll() is None else []
+        super().__exit__()
+        self.log_file.close()
+        for pid in left:
+            wait_until(lambda: not is_alive(pid))
+
+
+def children(pid: int) -> List[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    """Runs, and is not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.fixture
+def where(tmp_path: Path) -> Path:
+    write(tmp_path / "main.py", APP)
+    return tmp_path
+
+
+class Connection:
+    """A client that keeps its connection for as long as the server does."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+
+    def ask(self, path: str = "/") -> Any:
+        self.connection.request("GET", path)
+        answer = self.connection.getresponse()
+        body = answer.read()
+        assert answer.status == 200, (answer.status, body)
+        return json.loads(body)
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def ask(port: int, path: str = "/") -> Any:
+    connection = Connection(port)
+    try:
+        return connection.ask(path)
+    finally:
+        connection.close()
+
+
+class Load:
+    """Clients that ask all the time, each on its own connection; any failure is one."""
+
+    def __init__(self, port: int, clients: int = 8) -> None:
+        self.port = port
+        self.answers = 0
+        self.pids: Set[int] = set()
+        self.versions: Set[int] = set()
+        self.failures: List[str] = []
+        self._end = False
+        self._threads = [threading.Thread(target=self._client, args=(i,)) for i in range(clients)]
+
+    def _client(self, number: int) -> None:
+        connection = Connection(self.port)
+        try:
+            while not self._end:
+                said = connection.ask()
+                self.pids.add(said["pid"])
+                self.versions.add(said["version"])
+                self.answers += 1
+                if number % 2 and self.answers % 10 == 0:
+                    connection.close()  # and a new one, which has to be accepted
+        except Exception as error:
+            self.failures.append(repr(error))
+        finally:
+            connection.close()
+
+    def goes_on(self, count: int = 100) -> None:
+        """Wait for so many more answers."""
+        before = self.answers
+        wait_until(lambda: self.answers >= before + count or self.failures)
+        assert not self.failures
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._end = True
+        for thread in self._threads:
+            thread.join()
+
+
+def serving(port: int, count: int) -> Set[int]:
+    """Wait until so many workers have answered."""
+    pids: Set[int] = set()
+    wait_until(lambda: pids.add(ask(port)["pid"]) or len(pids) >= count)
+    return pids
+
+
+# -- start --
+
+
+def test_as_many_processes_as_were_asked_for(where: Path) -> None:
+    with Processes(where, "--shards", "3") as program:
+        port = program.serve()
+        assert "(3 processes, " in program.banner and "; processes: as asked)" in program.banner
+        pids = serving(port, 3)
+        assert pids == set(program.workers())
+        said = ask(port)
+        assert said["parent"] == program.process.pid and said["shards"] == 1
+        assert len(os.listdir(f"/proc/{program.process.pid}/task")) == 1, "the supervisor has no threads"
+        log = program.stop()
+    assert log.count(" serves\n") == 3 and log.count("stopped: ") == 3 and "WARNING" not in log and "ERROR" not in log
+
+
+def test_one_process_for_each_cpu_unless_told(where: Path) -> None:
+    with Processes(where) as program:
+        program.serve()
+        assert len(program.workers()) == len(os.sched_getaffinity(0))
+        program.stop()
+
+
+def test_only_what_is_shared_is_open_in_a_worker(where: Path) -> None:
+    with Processes(where, "--shards", "3") as program:
+        port = program.serve()
+        first = serving(port, 3)
+        os.kill(program.workers()[0], signal.SIGKILL)  # the one that follows is forked when the supervisor has more open
+        program.logged(" serves\n", 4)
+        inodes = {link for link in ask(port, "/files")["links"] if link.startswith("socket:")}
+        listening = {link for pid in program.workers() for link in sockets(pid)} & sockets(program.process.pid)
+        for pid in program.workers():
+            ends = sockets(pid) & sockets(program.process.pid)
+            assert len(ends) == 1, "the socket that listens; of channels each side has its own end"
+        assert first and inodes and len(listening) == 1
+        program.stop(3)
+
+
+def sockets(pid: int) -> Set[str]:
+    found = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except FileNotFoundError:
+            pass
+    return {link for link in found if link.startswith("socket:")}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "", "localhost"])
+def test_hosts(where: Path, host: str) -> None:
+    with Processes(where, "--shards", "2", "--host", host) as program:
+        line = program.line()
+        port = int(re.findall(r":(\d+) \(2 processes", line)[0])
+        for client in {"": ["127.0.0.1", "::1"], "localhost": ["127.0.0.1"]}.get(host, [host]):
+            with socket.create_connection((client, port), TIMEOUT) as s:
+                s.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+                assert read_answer(s).startswith(b"HTTP/1.1 200 ")
+        program.stop()
+
+
+def test_a_unix_socket_is_removed_at_the_end(where: Path) -> None:
+    path = where / "socket"
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    with Processes(where, "--shards", "2", "--unix", str(path)) as program:
+        assert f"unix:{path} (2 processes" in program.line()
+        for _ in range(2):
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(str(path))
+                s.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+                assert read_answer(s).startswith(b"HTTP/1.1 200 ")
+            program.process.send_signal(signal.SIGHUP)
+            program.logged("stopped: ", 2)
+        assert path.exists()
+        program.stop()
+        assert not path.exists()
+
+
+def test_an_inherited_socket(where: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with Processes(where, "--shards", "2", "--fd", str(server.fileno()), pass_fds=(server.fileno(),)) as program:
+            port = program.serve()
+            assert port == server.getsockname()[1] and len(serving(port, 2)) == 2
+            program.stop()
+
+
+def test_an_app_that_was_made_before(where: Path) -> None:
+    write(where / "run.py", APP.replace("VERSION = 1", "VERSION = 7") + """
+
+if __name__ == "__main__":
+    import atexit, sys
+    atexit.register(print, "the end of", os.getpid(), flush=True)
+    lost = app.run(port=0, parallel="processes", shards=2)
+    print("lost", lost, flush=True)
+""")
+    with Turbo(where, program=["run.py"]) as program:
+        port = program.serve()
+        assert "(2 processes" in program.banner and len(serving(port, 2)) == 2 and ask(port)["version"] == 7
+        code, out, errors = program.end(signal.SIGTERM)
+    assert (code, errors) == (0, "") and out == f"lost 0\nthe end of {program.process.pid}\n"
+
+
+def test_what_the_app_registers_for_the_end_of_a_process(where: Path) -> None:
+    write(where / "main.py", APP + """
+import atexit
+
+
+def say(what):
+    os.write(1, f"{what} {os.getpid()}\\n".encode())  # at once, as another process writes there, too
+
+
+atexit.register(say, "the end of")
+app.on_start(lambda shard: say("on_start"))
+app.on_stop(lambda shard: say("on_stop"))
+""")
+    with Processes(where, "--shards", "2") as program:
+        starts = {program.line(), program.line()}
+        program.serve()
+        pids = program.workers()
+        program.stop()
+        _, out, _ = program.end()
+    assert starts == {f"on_start {pid}\n" for pid in pids}
+    assert sorted(out.splitlines()) == sorted(f"{what} {pid}" for what in ("on_stop", "the end of") for pid in pids)
+
+
+BAD_STARTS = {
+    "import": ("import no_such_module_at_all", ["ImportError", "no_such_module_at_all", "main.py"]),
+    "raises": (APP + "\n1 / 0\n", ["ZeroDivisionError", "main.py"]),
+    "exits": ("import sys\nsys.exit('on purpose')", ["a worker could not start: SystemExit: on purpose"]),
+    "own class": ("class Own(Exception): pass\nraise Own('on purpose')", ["a worker could not start: main.Own: on purpose"]),
+    "on_start": (APP + "\n@app.on_start\ndef fail(shard):\n    raise LookupError('on purpose')\n", ["LookupError: on purpose"]),
+    "signal": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", ["a worker could not start: SIGSEGV"]),
+    "no app": ("app = 7", ["TypeError", "expected turbo.App"]),
+    "second": (
+        APP + "\nimport os\n@app.on_start\ndef once(shard):\n    os.close(os.open('once', os.O_CREAT | os.O_EXCL))\n",
+        ["FileExistsError"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_STARTS)
+def test_a_first_start_that_fails_ends_it(tmp_path: Path, name: str) -> None:
+    text, words = BAD_STARTS[name]
+    write(tmp_path / "main.py", text)
+    with Processes(tmp_path, "--shards", "2") as program:
+        assert program.line() == ""
+        log = program.ended(1)
+    assert [word for word in words if word not in log] == [], log
+    assert "starts again" not in log
+
+
+@pytest.mark.parametrize(
+    "flags, code, words",
+    [
+        (["--batch-max", "0"], 2, ["batch_max", "1 to 65536"]),
+        (["--shards", "0"], 2, ["shards", "1 to 1024"]),
+        (["--shards", "x"], 2, ["shards"]),
+        (["--mode", "single"], 2, ["parallel", "single"]),
+        (["--max-requests", "-1"], 2, ["max_requests"]),
+        (["--host", "no.such.host.invalid"], 1, ["no.such.host.invalid"]),
+        (["--unix", "/no/such/directory/socket"], 1, ["cannot listen on unix:/no/such/directory/socket"]),
+        (["--fd", "99"], 1, ["fd: 99"]),
+        (["--fd", "0"], 1, ["fd: 0"]),
+    ],
+)
+def test_bad_arguments(where: Path, flags: List[str], code: int, words: List[str]) -> None:
+    with Processes(where, *flags) as program:
+        log = program.ended(code)
+    assert [word for word in words if word not in log] == [], log
+
+
+def test_a_port_that_is_in_use(where: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with Processes(where, "--port", str(server.getsockname()[1])) as program:
+            log = program.ended(1)
+    assert "cannot listen on 127.0.0.1:" in log and "in use" in log
+
+
+def test_only_in_the_main_thread() -> None:
+    app, seen = turbo.App(), []
+
+    def run() -> None:
+        with pytest.raises(RuntimeError, match="main thread"):
+            app.run(port=0, parallel="processes")
+        seen.append(True)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [True]
+
+
+# -- stop --
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_answers_what_was_taken(where: Path, number: int) -> None:
+    with Processes(where, "--shards", "2") as program:
+        port = program.serve()
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT) as s:
+            s.sendall(b"GET /wait?s=0.5 HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert program.line().startswith("begun ")
+            for pid in [program.process.pid, *program.workers()]:  # as a terminal, or systemd, does
+                os.kill(pid, number)
+            assert read_answer(s).startswith(b"HTTP/1.1 200 ")
+        log = program.ended(0)
+    assert "stopping at once" not in log and "1 answered" in log
+
+
+def test_a_second_signal_ends_the_drain(where: Path) -> None:
+    with Processes(where, "--shards", "2") as program:
+        with socket.create_connection(("127.0.0.1", program.serve()), TIMEOUT) as s:
+            s.sendall(b"GET /wait?s=60 HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert program.line().startswith("begun ")
+            program.process.send_signal(signal.SIGTERM)
+            program.logged("stopping: ")
+            program.process.send_signal(signal.SIGTERM)
+            log = program.ended(3)
+    assert "stopping at once" in log and "has left 1 requests without an answer" in log
+
+
+def test_a_third_signal_kills(where: Path) -> None:
+    write(where / "main.py", APP + """
+import time
+@app.get("/block")
+def block(request):
+    print("begun", flush=True)
+    time.sleep(60)
+""")
+    with Processes(where, "--shards", "2") as program:
+        with socket.create_connection(("127.0.0.1", program.serve()), TIMEOUT) as s:
+            s.sendall(b"GET /block HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert program.line() == "begun\n"
+            for words in ("stopping: ", "stopping at once", ""):
+                program.process.send_signal(signal.SIGTERM)
+                program.logged(words)
+            program.ended(3)
+
+
+def test_drain_timeout(where: Path) -> None:
+    with Processes(where, "--shards", "2", "--drain-timeout-ms", "100") as program:
+        with socket.create_connection(("127.0.0.1", program.serve()), TIMEOUT) as s:
+            s.sendall(b"GET /wait?s=60 HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert program.line().startswith("begun ")
+            log = program.stop(3)
+    assert "1 abandoned" in log and "has left 1 requests without an answer" in log
+
+
+def test_stop_under_load(where: Path) -> None:
+    """What was sent before the signal is answered; behind it a connection may end."""
+    with Processes(where, "--shards", "2") as program:
+        port = program.serve()
+        sent: List[socket.socket] = []
+        with Load(port) as load:
+            load.goes_on()
+            for _ in range(20):
+                s = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+                s.sendall(b"GET /wait?s=0.3 HTTP/1.1\r\nHost: h\r\n\r\n")
+                sent.append(s)
+            program.process.send_signal(signal.SIGTERM)
+            for s in sent:
+                assert read_answer(s).startswith(b"HTTP/1.1 200 ")
+                s.close()
+            log = program.ended(0)
+        assert "abandoned" in log and " 0 abandoned" in log
+        with pytest.raises(ConnectionRefusedError):
+            ask(port)
+
+
+def test_a_stop_while_workers_load_the_app(tmp_path: Path) -> None:
+    write(tmp_path / "main.py", "import os, time\nos.write(1, b'begun\\n')\ntime.sleep(60)")
+    with Processes(tmp_path, "--shards", "2") as program:
+        assert program.line() == "begun\n" and program.line() == "begun\n"
+        log = program.stop()
+    assert "WARNING" not in log and "ERROR" not in log
+
+
+# -- replacing --
+
+
+def test_sighup_under_load_loses_nothing_and_takes_new_code(where: Path) -> None:
+    with Processes(where, "--shards", "2") as program:
+        port = program.serve()
+        before = set(program.workers())
+        with Load(port) as load:
+            load.goes_on()
+            write(where / "main.py", APP.replace("VERSION = 1", "VERSION = 2"))
+            program.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: load.failures or not before & set(program.workers()))
+            load.goes_on()
+            load.versions.clear()
+            load.goes_on()
+            assert load.versions == {2} and len(program.workers()) == 2
+        log = program.stop()
+    assert log.count(" 0 abandoned") == 4 and log.count(" serves\n") == 4
+
+
+def test_sighup_twice(where: Path) -> None:
+    """The second one counts for workers that the first has brought, too."""
+    with Processes(where, "--shards", "2") as program:
+        program.serve()
+        program.process.send_signal(signal.SIGHUP)
+        program.logged(" serves\n", 3)
+        pids = set(program.workers())
+        program.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not pids & set(program.workers()))
+        program.logged("stopped: ", 3)
+        program.stop()
+
+
+@pytest.mark.parametrize("text", ["1 / 0", APP + "\n@app.on_start\ndef fail(shard):\n    1 / 0\n"], ids=["import", "on_start"])
+def test_a_replacement_that_fails_leaves_the_old_one(where: Path, text: str) -> None:
+    with Processes(where, "--shards", "2") as program:
+        port = program.serve()
+        before = set(program.workers())
+        with Load(port) as load:
+            write(where / "main.py", text)
+            program.process.send_signal(signal.SIGHUP)
+            program.logged("could not start")
+            load.goes_on()
+            assert set(program.workers()) == before and load.pids <= before
+            write(where / "main.py", APP.replace("VERSION = 1", "VERSION = 2"))
+            program.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: load.failures or not before & set(program.workers()))
+            load.goes_on()
+        program.process.send_signal(signal.SIGTERM)
+        assert program.process.wait(TIMEOUT) == 0
+    log = program.log()
+    assert "ZeroDivisionError" in log and log.count("could not start") == 1
+
+
+def test_max_requests_under_load(where: Path) -> None:
+    with Processes(where, "--shards", "2", "--max-requests", "300", "--max-requests-jitter", "200") as program:
+        with Load(program.serve()) as load:
+            wait_until(lambda: load.failures or len(load.pids) >= 6)
+            assert not load.failures
+        log = program.stop()
+    counts = [int(text) for text in re.findall(r"stopped: \d+ requests taken, (\d+) answered", log)]
+    assert log.count("has answered max_requests") >= 4 and len([count for count in counts if count >= 300]) >= 4
+
+
+# -- death --
+
+
+def test_a_crash_leaves_the_others_and_a_new_one_comes(where: Path) -> None:
+    with Processes(where, "--shards", "2") as program:
+        port = program.serve()
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT) as s:
+            s.sendall(b"GET /die HTTP/1.1\r\nHost: h\r\n\r\n")
+            try:
+                assert read_answer(s) == b""
+            except ConnectionResetError:
+                pass
+        assert ask(port)["version"] == 1, "whoever is left answers"
+        program.logged("starts again in 0.1 s")
+        program.logged(" serves\n", 3)
+        assert serving(port, 2) == set(program.workers())
+        log = program.stop(3)  # the request of the one that died
+    assert "has died: SIGKILL" in log
+
+
+def test_crashes_that_follow_wait_longer(where: Path) -> None:
+    with Processes(where, "--shards", "1") as program:
+        program.serve()
+        for number, seconds in enumerate(["0.1", "0.2", "0.4"], 1):
+            program.logged(" serves\n", number)
+            os.kill(program.workers()[0], signal.SIGABRT)
+            program.logged(f"starts again in {seconds} s")
+        program.logged(" serves\n", 4)
+        log = program.stop(3)
+    assert log.count("has died: SIGABRT") == 3
+
+
+def test_code_that_breaks_later_does_not_end_it(where: Path) -> None:
+    with Processes(where, "--shards", "2") as program:
+        port = program.serve()
+        write(where / "main.py", "1 / 0")
+        os.kill(program.workers()[0], signal.SIGKILL)
+        program.logged("could not start", 2)
+        assert ask(port)["version"] == 1
+        write(where / "main.py", APP)
+        program.logged(" serves\n", 3)
+        assert len(serving(port, 2)) == 2
+        program.process.send_signal(signal.SIGTERM)
+        assert program.process.wait(TIMEOUT) == 3
+
+
+def test_workers_end_when_the_supervisor_is_killed(where: Path) -> None:
+    with Processes(where, "--shards", "2") as program:
+        port = program.serve()
+        workers = program.workers()
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT) as s:
+            s.sendall(b"GET /wait?s=0.5 HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert program.line().startswith("begun ")
+            program.process.kill()
+            assert read_answer(s).startswith(b"HTTP/1.1 200 "), "what was taken is answered"
+        wait_until(lambda: not any(is_alive(pid) for pid in workers))
+        with pytest.raises(ConnectionRefusedError):
+            ask(port)
+    assert program.log().count("the supervisor is gone") == 2
+
+
+def test_a_worker_that_is_told_to_end_by_somebody_else(where: Path) -> None:
+    with Processes(where, "--shards", "2") as program:
+        port = program.serve()
+        with Load(port) as load:
+            load.goes_on()
+            first, second = program.workers()
+            os.kill(first, signal.SIGTERM)
+            program.logged("ends: SIGTERM")
+            program.logged(" serves\n", 3)
+            wait_until(lambda: not is_alive(first))
+            load.goes_on()
+        assert ask(port, "/stop")["pid"] in program.workers()
+        program.logged("has stopped by itself")
+        program.logged(" serves\n", 4)
+        program.stop()
+
+
+def test_nothing_is_left_behind(where: Path) -> None:
+    """Descriptors of the supervisor, and zombies, behind many workers."""
+    with Processes(where, "--shards", "2") as program:
+        program.serve()
+
+        def fds() -> int:
+            return len(os.listdir(f"/proc/{program.process.pid}/fd"))
+
+        before = fds()
+        for number in range(1, 4):
+            program.process.send_signal(signal.SIGHUP)
+            program.logged("stopped: ", 2 * number)
+        wait_until(lambda: fds() == before and len(program.workers()) == 2)
+        program.stop()
+
+
+def test_counters_are_of_one_process(where: Path) -> None:
+    with Processes(where, "--shards", "2") as program:
+        connection = Connection(program.serve())
+        for _ in range(5):
+            connection.ask()
+        assert connection.ask("/stats")["answered"] == 5
+        connection.close()
+        program.stop()
