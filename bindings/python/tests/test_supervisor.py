@@ -46,16 +46,6 @@ def stop(request):
     app.stop()
     return {"pid": os.getpid()}
 
-
-@app.get("/files")
-def files(request):
-    links = {}
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            links[int(fd)] = os.readlink("/proc/self/fd/" + fd)
-        except FileNotFoundError:
-            pass  # the directory's own
-    return {"links": sorted(links.values())}
 """
 
 
@@ -226,16 +216,13 @@ def test_one_process_for_each_cpu_unless_told(where: Path) -> None:
 
 def test_only_what_is_shared_is_open_in_a_worker(where: Path) -> None:
     with Processes(where, "--shards", "3") as program:
-        port = program.serve()
-        first = serving(port, 3)
+        program.serve()
         os.kill(program.workers()[0], signal.SIGKILL)  # the one that follows is forked when the supervisor has more open
         program.logged(" serves\n", 4)
-        inodes = {link for link in ask(port, "/files")["links"] if link.startswith("socket:")}
-        listening = {link for pid in program.workers() for link in sockets(pid)} & sockets(program.process.pid)
-        for pid in program.workers():
-            ends = sockets(pid) & sockets(program.process.pid)
-            assert len(ends) == 1, "the socket that listens; of channels each side has its own end"
-        assert first and inodes and len(listening) == 1
+        workers, of_supervisor = program.workers(), sockets(program.process.pid)
+        shared = [sockets(pid) & of_supervisor for pid in workers]
+        assert [len(inodes) for inodes in shared] == [1, 1, 1], "its own that listens; of channels each side has its own end"
+        assert len(set.union(*shared)) == 3
         program.stop(3)
 
 
@@ -470,6 +457,50 @@ def test_stop_under_load(where: Path) -> None:
             ask(port)
 
 
+def test_nothing_listens_before_all_of_on_start(where: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    write(where / "main.py", APP + """
+@app.on_start
+async def wait(shard):
+    os.write(1, b"waits\\n")
+    while not os.path.exists("go"):
+        await asyncio.sleep(0.01)
+""")
+    with Processes(where, "--shards", "2", "--port", str(port)) as program:
+        assert program.line() == "waits\n" and program.line() == "waits\n"
+        with pytest.raises(ConnectionRefusedError):
+            ask(port)
+        (where / "go").touch()
+        assert program.serve() == port and ask(port)["version"] == 1
+        program.stop()
+
+
+def test_a_stop_before_it_listens(where: Path) -> None:
+    """on_start of one has returned, that of the other has not."""
+    write(where / "main.py", APP + """
+@app.on_start
+async def wait(shard):
+    try:
+        os.close(os.open("first", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        os.write(1, b"waits\\n")
+        while not os.path.exists("go"):
+            await asyncio.sleep(0.01)
+
+app.on_stop(lambda shard: os.write(1, b"on_stop\\n"))
+""")
+    with Processes(where, "--shards", "2") as program:
+        assert program.line() == "waits\n"
+        program.process.send_signal(signal.SIGTERM)
+        program.logged("stopping: ")
+        assert program.line() == "on_stop\n"
+        (where / "go").touch()
+        assert program.line() == "on_stop\n"
+        log = program.ended(0)
+    assert "WARNING" not in log and "ERROR" not in log
+
+
 def test_a_stop_while_workers_load_the_app(tmp_path: Path) -> None:
     write(tmp_path / "main.py", "import os, time\nos.write(1, b'begun\\n')\ntime.sleep(60)")
     with Processes(tmp_path, "--shards", "2") as program:
@@ -601,6 +632,36 @@ def test_workers_end_when_the_supervisor_is_killed(where: Path) -> None:
         with pytest.raises(ConnectionRefusedError):
             ask(port)
     assert program.log().count("the supervisor is gone") == 2
+
+
+def test_connections_are_spread(where: Path) -> None:
+    """Of a burst nobody takes all; a worker that is not there gets none."""
+    write(where / "main.py", APP + """
+import time
+if os.path.exists("slow"):
+    time.sleep(60)
+""")
+    with Processes(where, "--shards", "2") as program:
+        port = program.serve()
+
+        def burst() -> "dict[int, int]":
+            connections = [Connection(port) for _ in range(100)]
+            for connection in connections:
+                connection.connection.connect()
+            pids = [connection.ask()["pid"] for connection in connections]
+            for connection in connections:
+                connection.close()
+            return {pid: pids.count(pid) for pid in pids}
+
+        counts = burst()
+        assert set(counts) == set(program.workers()) and min(counts.values()) >= 20, counts  # 20 of 100: 1 in 10^9
+        (where / "slow").touch()
+        first, second = program.workers()
+        os.kill(first, signal.SIGKILL)
+        program.logged("starts again")
+        wait_until(lambda: len(program.workers()) == 2)  # and one of them sleeps
+        assert burst() == {second: 100}
+        program.stop(3)
 
 
 def test_a_worker_that_is_told_to_end_by_somebody_else(where: Path) -> None:

@@ -55,7 +55,8 @@ class Config:
     max_requests_jitter: int = 0
     settings: Dict[str, SettingValue] = field(default_factory=dict)
     # What a supervisor adds for its processes.
-    sockets: Tuple[int, ...] = ()  # bound already: descriptors, instead of host, port, unix and fd
+    sockets: Tuple[int, ...] = ()  # descriptors that listen, instead of host, port, unix and fd
+    before_listening: Optional[Callable[[], None]] = None  # called when on_start has returned
     fallbacks: Dict[str, SettingValue] = field(default_factory=dict)  # of settings; weaker than the environment
 
     def __post_init__(self) -> None:
@@ -154,7 +155,8 @@ def _url_host(host: str) -> str:
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
-_NAMED = [one.name for one in fields(Config) if one.name not in ("host", "port", "settings", "sockets", "fallbacks")]
+_OURS = ("host", "port", "settings", "sockets", "before_listening", "fallbacks")
+_NAMED = [one.name for one in fields(Config) if one.name not in _OURS]
 
 
 def make_config(host: str, port: int, given: Dict[str, Any]) -> Config:

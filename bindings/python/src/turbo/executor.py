@@ -1,6 +1,5 @@
 """The threads behind a server: one for each shard, and in mode="single" that of the loop which they share."""
 
-import socket
 import sys
 import threading
 from typing import Callable, Dict, List, Optional
@@ -107,11 +106,10 @@ class Executor:
 
     def _adopt_sockets(self) -> None:
         config = self._config
-        for fd in config.sockets:  # bound by a supervisor, and nobody listens until the first of its processes is there
-            with socket.socket(fileno=fd) as bound:
-                bound.listen(config.number("backlog"))
-                self._server.listen_fd(bound.fileno())
-                bound.detach()
+        if config.before_listening is not None:
+            config.before_listening()
+        for fd in config.sockets:
+            self._server.listen_fd(fd)
         if config.fd is not None and not config.sockets:
             self._server.listen_fd(config.fd)
 

@@ -1,7 +1,7 @@
 """Shards in processes of their own, and the one that starts, watches and replaces them.
 
 The supervisor serves nothing and starts no thread. It binds the sockets and forks; each worker imports the app itself when
-it has an import string. Who has a worker's end of a channel open is alive, and a supervisor that is gone is noticed by the
+it has an import string, and says when its on_start has returned. Connections are accepted once all have. Who has a worker's end of a channel open is alive, and a supervisor that is gone is noticed by the
 end of that channel. Orders come by the channel and not by signals: a terminal, or systemd, sends signals to all processes
 of a group, and a second one would end a drain.
 """
@@ -27,7 +27,7 @@ from .errors import logger
 from .listening import Listeners
 from .parallel import Choice
 from .signals import Signals
-from .worker import ABORT, DRAIN, FORK_BLOCKS
+from .worker import ABORT, DRAIN, FORK_BLOCKS, GO
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 BACK_OFF_MIN = 0.1  # seconds, doubled by each death that follows soon
@@ -49,6 +49,7 @@ class Process:
         self.end = end
         self.generation = generation
         self.state = STARTING
+        self.waits = False  # for GO
         self.ready_at = 0.0
         self.tired = False  # max_requests
         self.replaced = False  # it leaves because another one has taken its place
@@ -118,7 +119,7 @@ def serve(target: Union[App, str], config: Config, choice: Choice) -> int:
     config = dataclasses.replace(config, settings={**config.settings, "shards": 1}, fallbacks=FALLBACKS)
     seconds = _check(target, config) / 1000
     with Signals(SIGNALS) as signals:
-        listeners = Listeners(config)
+        listeners = Listeners(config, count)
         try:
             supervisor = Supervisor(target, config, choice, listeners, signals, count, seconds)
             return supervisor.run()
@@ -155,6 +156,7 @@ class Supervisor:
         self._slots = [Slot(i) for i in range(count)]
         self._processes: Dict[int, Process] = {}  # all that have not been waited for
         self._generation = 0  # SIGHUPs
+        self._listening = False  # on_start of all has returned
         self._serving = False  # all have been ready once
         self._stops = 0  # signals that asked for the end
         self._error: Optional[Exception] = None
@@ -189,6 +191,7 @@ class Supervisor:
         if not self._stops:
             self._start_due(now)
             self._replace_one(now)
+            self._listeners.spread([slot.number for slot in self._slots if slot.current and slot.current.state == READY])
 
     # -- waiting --
 
@@ -221,7 +224,7 @@ class Supervisor:
         try:
             pid = os.fork()
             if pid == 0:
-                self._become_worker(ours, theirs)
+                self._become_worker(slot.number, ours, theirs)
         except OSError:
             ours.close()
             raise
@@ -232,14 +235,14 @@ class Supervisor:
         self._processes[pid] = process
         return process
 
-    def _become_worker(self, ours: socket.socket, theirs: socket.socket) -> None:
+    def _become_worker(self, number: int, ours: socket.socket, theirs: socket.socket) -> None:
         """In the child. Nothing of the supervisor's may stay open: others would not see that it is gone."""
         try:
             ours.close()
             for process in self._processes.values():
                 process.end.close()
             self._signals.close()
-            config = dataclasses.replace(self._config, sockets=self._listeners.fds())
+            config = dataclasses.replace(self._config, sockets=self._listeners.keep(number))
         except BaseException:
             logger.critical("a worker has failed", exc_info=True)
             os._exit(child.FAILED)
@@ -266,7 +269,10 @@ class Supervisor:
     # -- what they say --
 
     def _told(self, process: Process, message: Dict[str, Any]) -> None:
-        if "ready" in message:
+        if "started" in message:
+            process.waits = True
+            self._let_listen()
+        elif "ready" in message:
             self._is_ready(process, str(message["loop"]))
         elif "failed" in message:
             process.failure = message["failed"]
@@ -279,6 +285,16 @@ class Supervisor:
             self._start_later(process)
         elif "abandoned" in message:
             process.abandoned = int(message["abandoned"])
+
+    def _let_listen(self) -> None:
+        waiting = [process for process in self._processes.values() if process.waits]
+        if not self._listening and len(waiting) == len(self._slots):
+            self._listening = True
+            self._listeners.listen()
+        if self._listening:
+            for process in waiting:
+                process.waits = False
+                process.order(GO)
 
     def _is_ready(self, process: Process, loop: str) -> None:
         slot = process.slot

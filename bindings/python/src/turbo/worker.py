@@ -2,6 +2,7 @@
 
 import atexit
 import builtins
+import dataclasses
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from .loading import load
 from .signals import Signals, ignore
 
 # What a worker is told, a byte each; the end of the channel, when its supervisor is gone, means DRAIN.
+GO = b"g"  # listen
 DRAIN = b"d"  # answer what was taken, then end
 ABORT = b"a"  # do not wait for answers any longer
 
@@ -72,6 +74,10 @@ def describe(error: BaseException) -> Dict[str, Any]:
         "text": "".join(traceback.format_exception_only(type(error), error)).strip(),
         "trace": "".join(traceback.format_exception(type(error), error, error.__traceback__)),
     }
+
+
+class Stopped(Exception):
+    """The worker is not to serve any more, and has not begun to."""
 
 
 class _Trace(Exception):
@@ -147,11 +153,21 @@ class Worker:
 
 def _serve(target: Union[App, str], config: Config, channel: Channel) -> int:
     """Exit code."""
+
+    def wait_for_go() -> None:
+        channel.send(started=True)
+        sources: List[Any] = [signals, channel]
+        readable, _, _ = select.select(sources, [], [])
+        if signals in readable or channel.take() != GO:
+            raise Stopped()
+
     try:
         app = load(target) if isinstance(target, str) else target
         signals = Signals([signal.SIGTERM])
         signals.__enter__()  # to the end of the process
-        app._start(config, signals.end)
+        app._start(dataclasses.replace(config, before_listening=wait_for_go), signals.end)
+    except Stopped:
+        return 0
     except BaseException as error:
         channel.send(failed=describe(error))
         return FAILED
