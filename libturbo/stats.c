@@ -1,6 +1,7 @@
 /* stats.c - per-thread counters summed on read; the same as JSON and as Prometheus text. */
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "buf.h"
 #include "mem.h"
@@ -186,7 +187,7 @@ static int json_io(turbo__buf *out, const turbo__io *io) {
 static int write_json(turbo__buf *out, turbo_server *server) {
     turbo_stats s = TURBO_STATS_INIT;
     (void)turbo_server_stats(server, &s);
-    int rc = turbo__buf_append_str(out, "{");
+    int rc = turbo__buf_printf(out, "{\"pid\":%ld,", (long)getpid());
     for (size_t i = 0; rc == 0 && i < TOTAL_COUNT; i++)
         rc = turbo__buf_printf(out, "\"%s\":%llu,", totals[i].name, total_value(&s, &totals[i]));
     if (rc == 0)
@@ -321,6 +322,10 @@ static int write_prometheus(turbo__buf *out, turbo_server *server) {
     turbo_shard_stats *stats = turbo__calloc(server->shard_count, sizeof *stats);
     int rc = stats == NULL ? TURBO_ENOMEM : 0;
     (void)turbo_server_stats(server, &s);
+    if (rc == 0)
+        rc = metric_head(out, "process_id", "", "gauge", "Of the process whose counters these are");
+    if (rc == 0)
+        rc = turbo__buf_printf(out, "turbo_process_id %ld\n", (long)getpid());
     for (size_t i = 0; rc == 0 && i < TOTAL_COUNT; i++) {
         const char *suffix = totals[i].type[0] == 'c' ? "_total" : "";
         if ((rc = metric_head(out, totals[i].name, suffix, totals[i].type, totals[i].help)) == 0)

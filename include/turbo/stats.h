@@ -86,8 +86,8 @@ typedef struct turbo_shard_stats {
 
 /** Formats of turbo_server_stats_text(). */
 enum {
-    TURBO_STATS_JSON = 1,      /* an object: totals, "shards": [...], "io": [...] */
-    TURBO_STATS_PROMETHEUS = 2 /* text exposition format 0.0.4                     */
+    TURBO_STATS_JSON = 1,      /* an object: "pid", totals, "shards": [...], "io": [...] */
+    TURBO_STATS_PROMETHEUS = 2 /* text exposition format 0.0.4; process_id is the pid     */
 };
 
 /**

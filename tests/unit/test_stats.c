@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../support/failing_alloc.h"
 #include "server.h"
@@ -147,8 +148,10 @@ static void expect_in(const char *text, const char *part) {
 }
 
 Test(stats, json_holds_totals_shards_and_loops, .init = set_up) {
-    char *text = text_of(TURBO_STATS_JSON);
-    expect_in(text, "{\"taken\":20101,\"answered\":40202,\"shed\":50303,\"dropped\":404,\"abandoned\":60505,"
+    char *text = text_of(TURBO_STATS_JSON), pid[40];
+    (void)snprintf(pid, sizeof pid, "{\"pid\":%ld,\"taken\":20101,", (long)getpid());
+    expect_in(text, pid);
+    expect_in(text, "\"taken\":20101,\"answered\":40202,\"shed\":50303,\"dropped\":404,\"abandoned\":60505,"
                     "\"accepted\":606,"
                     "\"connections\":707,\"bytes_in\":808,\"bytes_out\":909,\"accept_errors\":1010,"
                     "\"parse_errors\":1111,"
@@ -178,6 +181,9 @@ Test(stats, prometheus_names_each_metric_once, .init = set_up) {
     char *text = text_of(TURBO_STATS_PROMETHEUS);
     expect_in(text, "# HELP turbo_taken_total Requests whose first byte was read, or that were submitted\n"
                     "# TYPE turbo_taken_total counter\nturbo_taken_total 20101\n");
+    char pid[100];
+    (void)snprintf(pid, sizeof pid, "# TYPE turbo_process_id gauge\nturbo_process_id %ld\n", (long)getpid());
+    expect_in(text, pid);
     expect_in(text, "# TYPE turbo_connections gauge\nturbo_connections 707\n");
     expect_in(text, "# TYPE turbo_shard_queued gauge\nturbo_shard_queued{shard=\"0\"} 61\n"
                     "turbo_shard_queued{shard=\"1\"} 62\n");
@@ -190,7 +196,7 @@ Test(stats, prometheus_names_each_metric_once, .init = set_up) {
     }
     for (const char *at = text; (at = strstr(at, "# HELP ")) != NULL; at++)
         helps++;
-    cr_expect(types == helps && types == 18 + 14 + 4, "%d %d", types, helps);
+    cr_expect(types == helps && types == 1 + 18 + 14 + 4, "%d %d", types, helps);
     turbo_free(text);
 }
 

@@ -700,8 +700,8 @@ def test_nothing_is_left_behind(where: Path) -> None:
 def test_counters_are_of_one_process(where: Path) -> None:
     with Processes(where, "--shards", "2") as program:
         connection = Connection(program.serve())
-        for _ in range(5):
-            connection.ask()
-        assert connection.ask("/stats")["answered"] == 5
+        pids = {connection.ask()["pid"] for _ in range(5)}
+        stats = connection.ask("/stats")
+        assert stats["answered"] == 5 and {stats["pid"]} == pids
         connection.close()
         program.stop()
