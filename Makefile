@@ -10,10 +10,11 @@ REQUESTS = 2000000
 VERSIONS =
 SECONDS = 60
 DEMOS = shards,inline,io0,python
+RUNS = 3
 
-.PHONY: help deps build build-all run run-c test test-freethreaded chaos stop soak soak-python coverage fuzz bench \
-        bench-peers bench-phases bench-python bench-batch bench-convoy bench-loops bench-instructions bench-memory overload \
-        sweep docs install clean
+.PHONY: help deps build build-all run run-c test test-freethreaded chaos chaos-processes stop soak soak-python coverage fuzz \
+        bench bench-peers bench-phases bench-python bench-batch bench-convoy bench-loops bench-instructions bench-memory \
+        overload sweep docs install clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
@@ -22,6 +23,7 @@ help:
 	@echo "make test-freethreaded   the Python binding's tests on a free-threaded CPython, built when missing"
 	@echo "make soak      both demos for a minute each: memory, descriptors, idle (SOAK_SECONDS, SOAK_CONNECTIONS)"
 	@echo "make chaos     good clients beside bad ones, each demo for SECONDS (60), then ASan's (DEMOS=$(DEMOS))"
+	@echo "make chaos-processes   Python workers replaced, told to end and killed under load, RUNS (3) of 20 s"
 	@echo "make stop      SIGTERM under load, 20 times each demo: nothing sent before it is lost;"
 	@echo "               and 20 handovers to a next server, of which no client notices anything"
 	@echo "make soak-python   one Python process under REQUESTS (2000000) requests, on build/venv or VERSIONS=\"3.9 3.13\""
@@ -85,10 +87,14 @@ chaos: build-all
 	@$(PYTHON) tests/chaos/chaos.py --seconds $(SECONDS) --demos $(DEMOS)
 	@$(PYTHON) tests/chaos/chaos.py --seconds $(SECONDS) --demos shards,inline,io0 --asan
 
+chaos-processes: build-all
+	@sh scripts/venv.sh
+	@$(PYTHON) tests/chaos/processes.py --runs $(RUNS)
+
 stop: build-all
 	@sh scripts/build.sh asan -DTURBO_TESTS=ON
 	@sh scripts/venv.sh
-	@$(PYTHON) tests/chaos/stop.py --demos $(DEMOS)
+	@$(PYTHON) tests/chaos/stop.py --demos $(DEMOS),processes
 	@$(PYTHON) tests/chaos/stop.py --demos shards,inline,io0 --asan
 	@$(PYTHON) tests/chaos/handover.py --demos $(DEMOS)
 	@$(PYTHON) tests/chaos/handover.py --demos shards,inline,io0 --asan

@@ -196,6 +196,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--fd", type=int, default=argparse.SUPPRESS, help="an inherited socket that listens")
     parser.add_argument("--loop", choices=("auto", "uvloop", "asyncio"), default="auto", help="event loop")
     parser.add_argument("--mode", choices=("sharded", "single"), default="sharded", help="one loop a shard, or one for all")
+    parser.add_argument("--parallel", default="auto", help="auto, gil, free-threaded, processes: how shards run side by side")
     parser.add_argument("--task", choices=("turbo", "stock"), default="turbo", help="task type of coroutines")
     parser.add_argument("--files", metavar="DIR", help="a directory to serve below /files/")
     for setting in turbo.settings():
@@ -220,10 +221,10 @@ def main() -> None:
     try:
         if files is not None:
             app.static("/files", files, index="index.html")
-        app.run(**options)
+        lost = app.run(**options)
     except (ValueError, OSError) as error:
         raise SystemExit(f"demo.py: {error}") from None
-    if app.stats()["abandoned"]:
+    if lost:
         raise SystemExit(3)  # requests that were taken have had no answer when the drain ended
 
 

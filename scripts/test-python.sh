@@ -80,6 +80,9 @@ if [ -e build/venv.test.stamp ]; then
   count "chaos" $?
   timeout 300 python3 tests/chaos/chaos.py --asan --demos shards,inline,io0 --seconds 6 --bad 2
   count "chaos, asan" $?
+  say "workers replaced and killed under load"
+  timeout 300 python3 tests/chaos/processes.py --runs 1 --events 12 --seconds 4
+  count "chaos of processes" $?
   say "SIGTERM under load, each demo"
   timeout 300 python3 tests/chaos/stop.py --runs 3
   count "stop under load" $?

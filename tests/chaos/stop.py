@@ -63,7 +63,7 @@ class Run:
         except BaseException:
             self.server.kill()
             raise
-        if kind not in harness.PYTHON_KINDS:
+        if kind not in harness.IN_PYTHON:
             assert harness.totals_of(errors).abandoned == 0, errors
         wrong = [text for tally in self.tallies for text in tally.wrong + tally.refused]
         assert not wrong, wrong[:5]
@@ -71,7 +71,7 @@ class Run:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--demos", default="shards,inline,io0,python", help="kinds of tests/e2e/harness.py [%(default)s]")
+    parser.add_argument("--demos", default="shards,inline,io0,python,processes", help="kinds of tests/e2e/harness.py [%(default)s]")
     parser.add_argument("--runs", type=int, default=20, help="of each demo [%(default)s]")
     parser.add_argument("--clients", type=int, default=40)
     parser.add_argument("--asan", action="store_true", help="the C demos of build/asan")

@@ -34,11 +34,14 @@ COMMANDS: Dict[str, List[str]] = {
     "hop": [DEMO, "--shards", "2", "--io-threads", "0", "--placement", "round_robin"],
     "python": [PYTHON, str(ROOT / "examples/demo.py"), "--shards", "2"],
     "single": [PYTHON, str(ROOT / "examples/demo.py"), "--mode", "single"],
+    "processes": [PYTHON, str(ROOT / "examples/demo.py"), "--parallel", "processes", "--shards", "2"],
 }
-KINDS = os.environ.get("TURBO_E2E_KINDS", ",".join(COMMANDS)).split(",")
+TESTED = [kind for kind in COMMANDS if kind != "processes"]  # whose counters are of whichever process was asked
+KINDS = os.environ.get("TURBO_E2E_KINDS", ",".join(TESTED)).split(",")
 SHARDS_OF = {kind: 2 for kind in COMMANDS}
 SHARDS_OF["single"] = 140
-PYTHON_KINDS = [kind for kind in KINDS if kind in ("python", "single")]
+IN_PYTHON = ("python", "single", "processes")
+PYTHON_KINDS = [kind for kind in KINDS if kind in IN_PYTHON]
 C_KINDS = [kind for kind in KINDS if kind not in PYTHON_KINDS]
 
 SANITIZED = b"__asan_init" in Path(DEMO).read_bytes() if os.path.exists(DEMO) else False
