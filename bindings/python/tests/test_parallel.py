@@ -13,7 +13,7 @@ import pytest
 import turbo
 from conftest import Client, Serve
 from test_lifecycle import GIL_IS_BACK
-from turbo import parallel
+from turbo import parallel, runner
 from turbo.config import make_config
 from turbo.gil import gil_enabled
 from turbo.loading import load
@@ -135,6 +135,22 @@ def test_how_many_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
             make_config("", 0, {"shards": bad}).units()
         with pytest.raises(ValueError, match="shards: .* 1 to 1024"):
             turbo.run("m:app", parallel="processes", shards=bad)
+
+
+@pytest.mark.parametrize(
+    "probe, reason",
+    [
+        (lambda named: None, None),
+        (lambda named: f"{named} has numpy", "m:app has numpy"),
+        (lambda named: 1 / 0, "the probe has failed: ZeroDivisionError('division by zero')"),
+        (lambda named: os.kill(os.getpid(), signal.SIGKILL), "the probe has died: SIGKILL"),
+        (lambda named: os._exit(7), "the probe has died: exit code 7"),
+    ],
+)
+def test_a_probe_is_made_elsewhere(monkeypatch: pytest.MonkeyPatch, probe: Any, reason: Optional[str]) -> None:
+    pids: List[int] = []
+    monkeypatch.setattr(runner.interpreters, "refusal", lambda named: (pids.append(os.getpid()), probe(named))[1])
+    assert runner.refusal("m:app") == reason and pids == []
 
 
 # -- an App --

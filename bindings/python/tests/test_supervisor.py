@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import turbo
 from conftest import read_answer
 from test_parallel import TIMEOUT, Turbo, write
+from turbo.gil import gil_enabled
 
 APP = """
 import asyncio, os, signal, turbo
@@ -60,11 +62,11 @@ def wait_until(condition: Callable[[], object]) -> None:
 class Processes(Turbo):
     """python -m turbo with workers."""
 
-    def __init__(self, where: Path, *flags: str, pass_fds: Any = ()) -> None:
+    def __init__(self, where: Path, *flags: str, program: Any = ("-m", "turbo"), pass_fds: Any = ()) -> None:
         self.log_path = where / "log"
         self.log_file = open(self.log_path, "w")
         flags = ("main:app", "--port", "0", "--parallel", "processes", *flags)
-        super().__init__(where, *flags, stderr=self.log_file, pass_fds=pass_fds)
+        super().__init__(where, *flags, program=program, stderr=self.log_file, pass_fds=pass_fds)
 
     def log(self) -> str:
         return self.log_path.read_text()
@@ -212,6 +214,16 @@ def test_one_process_for_each_cpu_unless_told(where: Path) -> None:
         program.serve()
         assert len(program.workers()) == len(os.sched_getaffinity(0))
         program.stop()
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13) or not gil_enabled(), reason="needs a CPython that has only this way")
+def test_auto_with_an_import_string(where: Path) -> None:
+    with Turbo(where, "main:app", "--port", "0", "--shards", "2") as program:
+        port = program.serve()
+        assert "(2 processes, " in program.banner and "; processes: interpreters need CPython 3.13)" in program.banner
+        assert len(serving(port, 2)) == 2
+        code, _, errors = program.end(signal.SIGTERM)
+    assert code == 0 and "INFO: parallel: processes: interpreters need CPython 3.13\n" in errors
 
 
 def test_only_what_is_shared_is_open_in_a_worker(where: Path) -> None:
@@ -603,6 +615,37 @@ def test_crashes_that_follow_wait_longer(where: Path) -> None:
         program.logged(" serves\n", 4)
         log = program.stop(3)
     assert log.count("has died: SIGABRT") == 3
+
+
+def test_a_fork_that_fails_is_tried_again(where: Path) -> None:
+    write(where / "run.py", APP + """
+
+forks, fork = 0, os.fork
+
+def fail_at_times():
+    global forks
+    forks += 1
+    if forks in (3, 4, 6):  # behind the first two: in the place of one that died, and of one that is replaced
+        raise BlockingIOError(11, "no more processes")
+    return fork()
+
+if __name__ == "__main__":
+    import logging
+    logging.basicConfig(level=logging.INFO)
+    os.fork = fail_at_times
+    turbo.run("main:app", port=0, parallel="processes", shards=2)
+""")
+    with Processes(where, program=["run.py"]) as program:
+        port = program.serve()
+        os.kill(program.workers()[0], signal.SIGKILL)
+        program.logged("cannot be started: [Errno 11] no more processes", 2)
+        program.logged(" serves\n", 3)
+        program.process.send_signal(signal.SIGHUP)
+        program.logged("cannot be replaced: [Errno 11] no more processes")
+        assert ask(port)["version"] == 1
+        program.logged(" serves\n", 5)
+        program.process.send_signal(signal.SIGTERM)
+        assert program.process.wait(TIMEOUT) == 0
 
 
 def test_code_that_breaks_later_does_not_end_it(where: Path) -> None:

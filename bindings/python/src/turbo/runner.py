@@ -1,6 +1,9 @@
 """run(): an app by object or import string, in the way that fits."""
 
-from typing import Any, Union
+import json
+import os
+import sys
+from typing import Any, Optional, Union
 
 from . import interpreters, supervisor
 from .app import App
@@ -36,7 +39,29 @@ def prepare(target: Target, config: Config) -> Choice:
         parse(target)
     elif not isinstance(target, App):
         raise TypeError(f'app: {target!r} is {type(target).__name__}, expected turbo.App or "package.module:attribute"')
-    return config.choose(target if isinstance(target, str) else None, interpreters.refusal)
+    return config.choose(target if isinstance(target, str) else None, refusal)
+
+
+def refusal(target: str) -> Optional[str]:
+    """interpreters.refusal(), asked in a process of its own: what the probe leaves behind there, or a module that crashes, is
+    none of ours."""
+    read, write = os.pipe()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(write, json.dumps(interpreters.refusal(target)).encode())
+        except BaseException as error:
+            os.write(write, json.dumps(f"the probe has failed: {error!r}").encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with open(read) as said:
+        text = said.read()
+    status = os.waitpid(pid, 0)[1]
+    reason: Optional[str] = json.loads(text) if text else f"the probe has died: {supervisor.status_text(status)}"
+    return reason
 
 
 def serve(target: Target, config: Config, choice: Choice) -> int:

@@ -325,14 +325,14 @@ class Supervisor:
             slot.next = None
         if self._stops or state == LEAVING:
             level = logging.DEBUG if clean or process.killed or not process.ready_at else logging.WARNING
-            logger.log(level, "%s has ended: %s", process, _status_text(status))
+            logger.log(level, "%s has ended: %s", process, status_text(status))
         elif state == STARTING:
             self._failed_to_start(process, status, was_next)
         else:
             if clean:
                 logger.info("%s has stopped by itself", process)
             else:
-                logger.error("%s has died: %s", process, _status_text(status))
+                logger.error("%s has died: %s", process, status_text(status))
             self._start_later(process)
 
     def _count(self, process: Process, clean: bool) -> None:
@@ -345,7 +345,7 @@ class Supervisor:
 
     def _failed_to_start(self, process: Process, status: int, was_next: bool) -> None:
         failure, slot = process.failure, process.slot
-        why = _status_text(status) if failure is None else failure["trace"].rstrip()
+        why = status_text(status) if failure is None else failure["trace"].rstrip()
         if not self._serving:
             self._error = (
                 RuntimeError(f"a worker could not start: {why}") if failure is None else child.rebuild(failure)
@@ -448,7 +448,8 @@ class Supervisor:
             process.kill(signal.SIGKILL)
 
 
-def _status_text(status: int) -> str:
+def status_text(status: int) -> str:
+    """How a process has ended, by what waitpid() says."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         try:
