@@ -34,7 +34,7 @@ static void run_one(ShardObject *shard, turbo_request *req, const turbopy_route 
         return;
     }
     PyObject *args[] = {NULL, (PyObject *)request}; /* args[0] is the callee's to use */
-    PyObject *result = PyObject_Vectorcall(route->handler, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    PyObject *result = PyObject_Vectorcall(turbopy_calls_of(shard, route)->handler, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     turbopy_dispatch(shard, TURBOPY_FOR_REQUEST, (PyObject *)request, result);
     Py_DECREF(request);
 }
@@ -59,7 +59,7 @@ void turbopy_executor_run_pooled(ShardObject *shard, turbo_request *req) {
         return;
     }
     PyObject *args[] = {NULL, (PyObject *)request};
-    PyObject *result = PyObject_Vectorcall(route->handler, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    PyObject *result = PyObject_Vectorcall(turbopy_calls_of(shard, route)->handler, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     turbopy_dispatch_anywhere(shard, TURBOPY_FOR_REQUEST, (PyObject *)request, result);
     Py_DECREF(request);
 }
@@ -77,9 +77,9 @@ static PyObject *request_list(ShardObject *shard, turbo_request *const *reqs, si
 }
 
 /* The handler gets a list of its own: what it does to it does not change who is answered. */
-static PyObject *call_with_copy(const turbopy_route *route, PyObject *requests) {
+static PyObject *call_with_copy(PyObject *handler, PyObject *requests) {
     PyObject *copy = PyList_GetSlice(requests, 0, PyList_GET_SIZE(requests));
-    PyObject *result = copy == NULL ? NULL : PyObject_CallOneArg(route->handler, copy);
+    PyObject *result = copy == NULL ? NULL : PyObject_CallOneArg(handler, copy);
     Py_XDECREF(copy);
     return result;
 }
@@ -88,15 +88,16 @@ void turbopy_executor_batch(turbo_shard *shard, turbo_request *const *reqs, size
     ShardObject *object = turbo_shard_data(shard);
     const turbopy_route *route = user;
     turbopy_task_leave(object);
-    PyObject *requests = route->weight != NULL ? turbopy_weighed_take(&object->weighed, reqs, n)
-                                               : request_list(object, reqs, n);
+    const turbopy_calls *calls = turbopy_calls_of(object, route);
+    PyObject *requests =
+        calls->weight != NULL ? turbopy_weighed_take(&object->weighed, reqs, n) : request_list(object, reqs, n);
     if (requests == NULL) {
         turbopy_unraisable((PyObject *)object);
         for (size_t i = 0; i < n; i++)
             (void)turbo_request_reply(reqs[i], 500, NULL, NULL, 0);
         return;
     }
-    turbopy_dispatch(object, TURBOPY_FOR_BATCH, requests, call_with_copy(route, requests));
+    turbopy_dispatch(object, TURBOPY_FOR_BATCH, requests, call_with_copy(calls->handler, requests));
     Py_DECREF(requests);
 }
 

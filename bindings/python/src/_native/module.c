@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "fields.h"
+#include "interpreter.h"
 #include "json.h"
 #include "request.h"
 #include "response.h"
@@ -55,6 +56,8 @@ static PyMethodDef module_methods[] = {
     {"settings", module_settings, METH_NOARGS, "settings($module, /)\n--\n\nThe table of settings: a tuple of turbo.Setting."},
     {"set_hooks", (PyCFunction)(void (*)(void))module_set_hooks, METH_VARARGS | METH_KEYWORDS,
      "set_hooks($module, **hooks)\n--\n\nThe parts that are written in Python; turbo/__init__.py gives them."},
+    {"run_interpreter", turbopy_interpreter_run, METH_VARARGS,
+     "run_interpreter($module, server, job, /)\n--\n\nCall turbo.inside.main() in a new interpreter: what it returns."},
     {"json_encode", module_json_encode, METH_O,
      "json_encode($module, value, /)\n--\n\nAs answers that are dicts and lists are encoded: bytes."},
     {NULL, NULL, 0, NULL},
@@ -154,6 +157,8 @@ static int module_exec(PyObject *module) {
     if (check_version() < 0 || add_names(st) < 0 || add_types(module, st) < 0 || add_asyncio(st) < 0 ||
         add_constants(st) < 0 || PyModule_AddStringConstant(module, "library_version", turbo_version_string()) < 0)
         return -1;
+    if (PyModule_AddIntConstant(module, "main_interpreter", PyInterpreterState_Get() == PyInterpreterState_Main()) < 0)
+        return -1;
     return PyModule_AddIntConstant(module, "lend_min", TURBOPY_LEND_MIN);
 }
 
@@ -184,13 +189,15 @@ static void module_free(void *module) {
 }
 
 /*
- * Stances. Several interpreters may load the module, each has its own state; interpreters with a GIL of their own are not
- * declared: nothing here shares state, but the threads and signals around it are untested there. Free-threaded builds
+ * Stances. Several interpreters may load the module, each has its own state, and from 3.13 on a GIL of its own, too: what
+ * they share is C's (server.c, interpreter.c). Free-threaded builds
  * turn the GIL on: shards run their handlers in parallel only once the objects that they share have been gone through.
  */
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
-#if PY_VERSION_HEX >= 0x030C0000
+#if TURBOPY_INTERPRETERS
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#elif PY_VERSION_HEX >= 0x030C0000
     {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_SUPPORTED},
 #endif
 #if PY_VERSION_HEX >= 0x030D0000

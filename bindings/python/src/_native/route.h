@@ -4,12 +4,18 @@
 
 #include "compat.h"
 
-/* Made and freed by server.c, unchanged between. */
+/* What an interpreter calls for a route. */
+typedef struct turbopy_calls {
+    PyObject *handler;
+    PyObject *weight; /* of a batch handler's requests; NULL: they are not weighed */
+} turbopy_calls;
+
+/* Made and freed by server.c, unchanged between: all interpreters that serve it read it, and only its own uses `calls`. */
 typedef struct turbopy_route {
     struct turbopy_route *next;
-    PyObject *handler;
-    PyObject *weight;   /* of a batch handler's requests; NULL: they are not weighed */
+    turbopy_calls calls;
     char *content_type; /* of answers that are bytes or str; NULL for the usual one */
+    size_t index;       /* its number in the order of registration, for a table of calls */
     char is_async;      /* calling the handler runs no code of it, it gives a coroutine */
     char is_batch;      /* the handler gets a list of requests                          */
     char is_pooled;     /* the handler runs on threads of the shard's pool               */

@@ -1,4 +1,9 @@
-/* server.c - turbo.Server: set up, start, stop. The threads and loops around it are Python's (executor.py). */
+/*
+ * server.c - turbo.Server: set up, start, stop. The threads and loops around it are Python's (executor.py).
+ *
+ * A server that other interpreters help to serve has an object in each of them. The one that has made it owns everything;
+ * those that have joined it have shards and handlers of their own, and read what the owner does not change any more.
+ */
 #include "server.h"
 
 #include <stddef.h>
@@ -22,11 +27,16 @@ typedef struct ServerObject {
     PyObject_HEAD
     turbo_server *server;
     turbopy_route *routes;
+    size_t route_count;
     PyObject *shards;         /* tuple of Shard                               */
     ShardObject **shard_list; /* the same for the executor; borrowed pointers */
     turbopy_log *log;         /* apart: the library's threads may outlive us  */
     unsigned long long drain_timeout_ms;
     char started, waited;
+
+    const struct ServerObject *origin; /* that of the interpreter which has made the server; NULL: this one */
+    turbopy_calls *calls;              /* with an origin: of its routes, by their number                    */
+    size_t call_count;
 } ServerObject;
 
 /* -- making -- */
@@ -92,6 +102,8 @@ static int make_shards(ServerObject *self) {
         ShardObject *shard = turbopy_shard_new(st, (PyObject *)self, turbo_server_shard(self->server, i), i);
         if (shard == NULL)
             return -1;
+        shard->calls = self->calls;
+        shard->place = self->origin == NULL ? NULL : &self->origin->shard_list[i];
         PyTuple_SET_ITEM(self->shards, (Py_ssize_t)i, (PyObject *)shard);
         self->shard_list[i] = shard;
     }
@@ -130,14 +142,36 @@ static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     return (PyObject *)self;
 }
 
+PyObject *turbopy_server_join(turbopy_state *st, PyObject *server) {
+    const ServerObject *origin = (const ServerObject *)server; /* of another interpreter: its fields, not the object */
+    PyTypeObject *type = (PyTypeObject *)st->server_type;
+    ServerObject *self = (ServerObject *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->origin = origin;
+    self->server = origin->server;
+    self->log = origin->log;
+    self->drain_timeout_ms = origin->drain_timeout_ms;
+    self->calls = PyMem_Calloc(origin->route_count + 1, sizeof *self->calls);
+    if (self->calls == NULL)
+        PyErr_NoMemory();
+    if (self->calls == NULL || make_shards(self) < 0)
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
 /* -- life -- */
 
 static int server_traverse(ServerObject *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->shards);
     for (turbopy_route *route = self->routes; route != NULL; route = route->next) {
-        Py_VISIT(route->handler);
-        Py_VISIT(route->weight);
+        Py_VISIT(route->calls.handler);
+        Py_VISIT(route->calls.weight);
+    }
+    for (size_t i = 0; i < self->call_count; i++) {
+        Py_VISIT(self->calls[i].handler);
+        Py_VISIT(self->calls[i].weight);
     }
     return 0;
 }
@@ -146,8 +180,12 @@ static int server_traverse(ServerObject *self, visitproc visit, void *arg) {
 static int server_clear(ServerObject *self) {
     Py_CLEAR(self->shards);
     for (turbopy_route *route = self->routes; route != NULL; route = route->next) {
-        Py_CLEAR(route->handler);
-        Py_CLEAR(route->weight);
+        Py_CLEAR(route->calls.handler);
+        Py_CLEAR(route->calls.weight);
+    }
+    for (size_t i = 0; i < self->call_count; i++) {
+        Py_CLEAR(self->calls[i].handler);
+        Py_CLEAR(self->calls[i].weight);
     }
     return 0;
 }
@@ -161,19 +199,31 @@ static void free_routes(ServerObject *self) {
     }
 }
 
+static void free_server(ServerObject *self) {
+    int running = self->started && !self->waited; /* only when the interpreter ends without stop(): leave all in place */
+    turbo_server_release(self->server);
+    if (running)
+        return;
+    free_routes(self);
+    PyMem_Free(self->shard_list);
+    if (self->log != NULL)
+        turbopy_log_close(self->log);
+    PyMem_RawFree(self->log);
+}
+
+static void free_joined(ServerObject *self) {
+    PyMem_Free(self->calls);
+    PyMem_Free(self->shard_list);
+}
+
 static void server_dealloc(ServerObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    int running = self->started && !self->waited; /* only when the interpreter ends without stop(): leave all in place */
     (void)server_clear(self);
-    turbo_server_release(self->server);
-    if (!running) {
-        free_routes(self);
-        PyMem_Free(self->shard_list);
-        if (self->log != NULL)
-            turbopy_log_close(self->log);
-        PyMem_RawFree(self->log);
-    }
+    if (self->origin == NULL)
+        free_server(self);
+    else
+        free_joined(self);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -217,7 +267,8 @@ static turbopy_route *add_record(ServerObject *self, PyObject *handler, const ch
         PyErr_NoMemory();
         return NULL;
     }
-    route->handler = Py_NewRef(handler);
+    route->calls.handler = Py_NewRef(handler);
+    route->index = self->route_count++;
     route->next = self->routes;
     self->routes = route;
     return route;
@@ -226,8 +277,9 @@ static turbopy_route *add_record(ServerObject *self, PyObject *handler, const ch
 static void drop_first_record(ServerObject *self) {
     turbopy_route *route = self->routes;
     self->routes = route->next;
-    Py_DECREF(route->handler);
-    Py_XDECREF(route->weight);
+    self->route_count--;
+    Py_DECREF(route->calls.handler);
+    Py_XDECREF(route->calls.weight);
     PyMem_Free(route->content_type);
     PyMem_Free(route);
 }
@@ -235,7 +287,7 @@ static void drop_first_record(ServerObject *self) {
 static int register_route(ServerObject *self, const char *method, const char *pattern,
                           turbo_route_options *options) {
     turbopy_route *route = self->routes;
-    if (route->weight != NULL)
+    if (route->calls.weight != NULL)
         (void)turbo_route_options_set_weight(options, turbopy_weigh, route);
     return route->is_batch
                ? turbo_server_route_batch(self->server, method, pattern, options, turbopy_executor_batch, route)
@@ -271,6 +323,16 @@ static char is_streamed(PyObject *options) {
     return body != NULL && PyUnicode_Check(body) && PyUnicode_CompareWithASCIIString(body, "streamed") == 0;
 }
 
+/* The routes are there already, in this order. */
+static PyObject *keep_calls(ServerObject *self, PyObject *handler, PyObject *weight) {
+    if (self->call_count == self->origin->route_count)
+        return turbopy_raise(TURBO_ESTATE, "the server has no more routes");
+    turbopy_calls *calls = &self->calls[self->call_count++];
+    calls->handler = Py_NewRef(handler);
+    calls->weight = weight == Py_None ? NULL : Py_NewRef(weight);
+    Py_RETURN_NONE;
+}
+
 static PyObject *server_route(ServerObject *self, PyObject *args) {
     const char *method, *pattern, *content_type;
     PyObject *handler, *options, *weight;
@@ -280,10 +342,12 @@ static PyObject *server_route(ServerObject *self, PyObject *args) {
         return NULL;
     if (!PyCallable_Check(handler))
         return PyErr_Format(PyExc_TypeError, "the handler of %s is not callable", pattern);
+    if (self->origin != NULL)
+        return keep_calls(self, handler, weight);
     turbopy_route *route = add_record(self, handler, content_type);
     if (route == NULL)
         return NULL;
-    route->weight = weight == Py_None ? NULL : Py_NewRef(weight);
+    route->calls.weight = weight == Py_None ? NULL : Py_NewRef(weight);
     route->is_async = (char)is_async;
     route->is_batch = (char)is_batch;
     route->is_pooled = (char)is_pooled;

@@ -239,6 +239,8 @@ static PyObject *shard_attach(ShardObject *self, PyObject *args) {
     self->on_closed = Py_NewRef(on_closed);
     self->new_background = Py_NewRef(new_background);
     self->exception_handlers = PyDict_GET_SIZE(handlers) == 0 ? NULL : Py_NewRef(handlers);
+    if (self->place != NULL)
+        *self->place = self;
     Py_RETURN_NONE;
 }
 

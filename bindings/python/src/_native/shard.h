@@ -5,6 +5,7 @@
 #include <turbo/executor.h>
 
 #include "json.h"
+#include "route.h"
 #include "state.h"
 #include "watch.h"
 #include "weigh.h"
@@ -24,6 +25,8 @@ typedef struct ShardObject {
     turbopy_state *st;
     turbo_shard *shard; /* the server's */
     PyObject *server;   /* keeps the shard alive */
+    const turbopy_calls *calls; /* by the number of the route; NULL: the routes' own */
+    struct ShardObject **place; /* where attach() leaves itself for the executor; NULL: it is there */
     PyObject *data;     /* dict for the user: request.shard.state */
     Py_ssize_t index;
 
@@ -55,6 +58,11 @@ typedef struct ShardObject {
 } ShardObject;
 
 extern PyType_Spec turbopy_shard_spec;
+
+/** What the shard's interpreter calls for a route; it need not be that of the server. */
+static inline const turbopy_calls *turbopy_calls_of(const ShardObject *self, const turbopy_route *route) {
+    return self->calls == NULL ? &route->calls : &self->calls[route->index];
+}
 
 /** Make the object of shard number index of a server. */
 ShardObject *turbopy_shard_new(turbopy_state *st, PyObject *server, turbo_shard *shard, size_t index);

@@ -100,8 +100,8 @@ static int weight_of(PyObject *weight, uint64_t *out) {
     return 0;
 }
 
-static int weigh_with(const turbopy_route *route, RequestObject *request, uint64_t *out) {
-    PyObject *weight = PyObject_CallOneArg(route->weight, (PyObject *)request);
+static int weigh_with(PyObject *fn, RequestObject *request, uint64_t *out) {
+    PyObject *weight = PyObject_CallOneArg(fn, (PyObject *)request);
     int rc = weight == NULL ? -1 : weight_of(weight, out);
     Py_XDECREF(weight);
     return rc;
@@ -116,7 +116,7 @@ int turbopy_weigh(uint64_t *out, turbo_request *req, void *route) {
         return TURBO_ENOMEM;
     }
     int rc = 1;
-    if (weigh_with(route, request, out) < 0 || keep(&shard->weighed, request) < 0) {
+    if (weigh_with(turbopy_calls_of(shard, route)->weight, request, out) < 0 || keep(&shard->weighed, request) < 0) {
         turbopy_finish(shard, TURBOPY_FOR_REQUEST, (PyObject *)request, NULL);
         rc = 0;
     }

@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 library_version: str
 lend_min: int
+main_interpreter: int  # 1, or 0 in another one of the process
 
 @final
 class Setting(NamedTuple):
@@ -269,6 +270,7 @@ class Task(Generic[T]):
 
 def settings() -> Tuple[Setting, ...]: ...
 def json_encode(value: Any, /) -> bytes: ...
+def run_interpreter(server: Optional[Server], job: str, /) -> Optional[str]: ...
 def set_hooks(
     *,
     log_failure: Callable[[Any, BaseException], None],
