@@ -1,14 +1,13 @@
 """python -m turbo: serve the app of an import string."""
 
 import argparse
-import logging
 import sys
 from typing import Any, Dict, List, Optional
 
 from . import __version__, settings
 from ._native import Server, Setting
 from .config import LOOPS, MODES, TASKS, Config, make_config
-from .errors import logger
+from .errors import log_to_stderr, logger
 from .parallel import CHOICES
 from .runner import prepare, serve
 
@@ -62,14 +61,6 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _log_to_stderr(level: str) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("turbo[%(process)d]: %(levelname)s: %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(level.upper())
-    logger.propagate = False  # the app's own handlers of the root logger would say it twice
-
-
 def _check(config: Config) -> None:
     """Have the library look at the settings, before anything of the app's runs."""
     Server(config.settings, config.defaults())
@@ -79,7 +70,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     """The exit code."""
     given: Dict[str, Any] = vars(make_parser().parse_args(arguments))
     target, level = given.pop("app"), given.pop("log_level")
-    _log_to_stderr(level)
+    log_to_stderr(level)
     try:
         config = make_config(given.pop("host", "127.0.0.1"), given.pop("port", 8000), given)
         _check(config)

@@ -316,26 +316,39 @@ class App:
             server.route_stats(*self._stats_paths)
         return server
 
+    def _describe(self) -> List[str]:
+        """All that a server is told of the app."""
+        routes = [route.describe(self._middleware) for route in self._routes]
+        return routes + ([] if self._stats_paths is None else [f"stats {self._stats_paths}"])
+
+    def _join(self, server: Server, watch: Optional[Watch], executor: Any) -> Dict[type, Handler]:
+        """Take part in a server of another interpreter, which has the same routes. Returns the exception handlers."""
+        for route in self._routes:
+            if isinstance(route, Route):  # of files the library knows all there is
+                route.register(server, self._middleware, watch)
+        self._server, self._executor = server, executor
+        return self._make_exception_handlers(watch)
+
     def _make_exception_handlers(self, watch: Optional[Watch]) -> Dict[type, Handler]:
         handlers = {kind: keep_context(fn) for kind, fn in self._exception_handlers.items()}
         return handlers if watch is None else {kind: watch.wrap(fn) for kind, fn in handlers.items()}
 
-    def _start(self, config: Config, on_end: Callable[[], None]) -> None:
+    def _start(self, config: Config, on_end: Callable[[], None], make: Callable[..., Executor] = Executor) -> None:
         if self._executor is not None:
             raise RuntimeError("the app runs already")
         watch = Watch(config.slow_ms) if config.slow_ms else None
         self._check_mode(config)
         server = self._make_server(config, watch)
         handlers = self._make_exception_handlers(watch)
-        executor = Executor(server, config, self._lifecycle, handlers, watch, on_end)
+        executor = make(server, config, self._lifecycle, handlers, watch, on_end)
         executor.start()
         self._server, self._executor, self._config = server, executor, config
         _running.add(self)
 
-    def _run(self, config: Config, choice: Choice) -> int:
+    def _run(self, config: Config, choice: Choice, make: Callable[..., Executor] = Executor) -> int:
         """Serve in this process until a signal, or stop(). Returns how many requests had no answer."""
         with StopSignals() as signals:
-            self._start(config, signals.end)
+            self._start(config, signals.end, make)
             print(self._banner(choice), flush=True)
             try:
                 self._wait(signals)

@@ -80,10 +80,19 @@ class Config:
 
     def choose(self, named: Optional[str], probe: Probe) -> Choice:
         """Which way the run takes, logged; see parallel.choose(). ValueError when it cannot be."""
-        choice = self._choose_single() if self.mode == "single" else choose(self.parallel, named, self.shards(), probe)
+        choice = self._choose_single() if self.mode == "single" else self._choose_sharded(named, probe)
         if self.max_requests and choice.name != "processes":
             raise ValueError(f'max_requests: {self.max_requests} needs parallel="processes", not {choice}')
         logger.info("parallel: %s", choice)
+        return choice
+
+    def _choose_sharded(self, named: Optional[str], probe: Probe) -> Choice:
+        if not callable(self.loop):
+            return choose(self.parallel, named, self.shards(), probe)
+        reason = "loop: a function of this interpreter cannot make the loops of others"
+        choice = choose(self.parallel, named, self.shards(), lambda named: reason)
+        if choice.name == "interpreters":
+            raise ValueError(f'parallel: "interpreters" cannot be: {reason}')
         return choice
 
     def _choose_single(self) -> Choice:

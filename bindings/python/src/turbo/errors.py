@@ -10,6 +10,18 @@ from ._types import Body, Headers
 __all__ = ["BodyError", "ClientDisconnect", "HTTPError", "logger"]
 
 logger = logging.getLogger("turbo")
+stderr_level: Optional[str] = None  # that of log_to_stderr(), once it was called
+
+
+def log_to_stderr(level: str) -> None:
+    """Have the logger "turbo" write what has at least this level to standard error."""
+    global stderr_level
+    stderr_level = level
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("turbo[%(process)d]: %(levelname)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(level.upper())
+    logger.propagate = False  # the app's own handlers of the root logger would say it twice
 
 
 class HTTPError(Exception):

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from typing import Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from ._native import Server, Shard
 from .background import Drain
@@ -16,6 +16,15 @@ from .threads import LoopThread, PoolThread, ShardThread, forward_logs
 
 SWITCH_INTERVAL_US = 500  # at Python's 5000 a CPU-bound handler on one thread stalls the others; docs/benchmarks.md has figures
 GRACE = 0.1  # seconds after the end of a drain, by when the library has given up what is not answered
+
+
+def set_switch_interval(interval: SwitchInterval, wanted: Optional[int], threads: int) -> None:
+    """Threads that run handlers let each other go on sooner than Python would have them."""
+    if wanted is None and threads > 1 and gil_enabled() and sys.getswitchinterval() * 1e6 > SWITCH_INTERVAL_US:
+        wanted = SWITCH_INTERVAL_US
+    if wanted:
+        interval.set(wanted / 1e6)
+        logger.info("%d threads run handlers: GIL switch interval %g ms", threads, wanted / 1000)
 
 
 class Executor:
@@ -39,7 +48,7 @@ class Executor:
         self._drain = Drain(server.drain_timeout_ms / 1000)
         self._lock = threading.Lock()
         self._running = len(server.shards)
-        self._threads: List[ShardThread] = []
+        self._threads: List[Any] = []  # ShardThread, or what else has its methods
         self._pool: List[PoolThread] = []
         self._shared: Optional[SharedLoop] = None
         self._switch_interval = SwitchInterval()
@@ -58,12 +67,7 @@ class Executor:
         except BaseException:
             self._give_up()
             raise
-        self._pool = [PoolThread(shard, i) for shard in self._server.shards for i in range(shard.pool_threads)]
-        self._set_switch_interval()
-        for worker in self._pool:
-            worker.start()
-        if self._watch is not None:
-            self._watch.start()
+        self._start_work()
         for thread in self._threads:
             thread.drive_soon(self._server if thread.shard.index == 0 else None)
 
@@ -131,6 +135,16 @@ class Executor:
         for thread in self._threads:
             thread.wait_ready()
 
+    def _start_work(self) -> None:
+        """What else runs handlers, or looks at them."""
+        self._pool = [PoolThread(shard, i) for shard in self._server.shards for i in range(shard.pool_threads)]
+        threads = len(self._threads) + len(self._pool)
+        set_switch_interval(self._switch_interval, self._config.switch_interval_us, threads)
+        for worker in self._pool:
+            worker.start()
+        if self._watch is not None:
+            self._watch.start()
+
     def _make_thread(self, shard: Shard, process: Stage) -> ShardThread:
         stages = [self._lifecycle.stage("shard", f"shard {shard.index}", shard)]
         rest = (self._handlers, self._drain, self._thread_ended)
@@ -152,8 +166,7 @@ class Executor:
             self._on_end()
 
     def _join_threads(self) -> None:
-        threads: List[LoopThread] = list(self._threads)
-        for thread in threads:
+        for thread in self._threads:
             thread.join()
         for worker in self._pool:
             worker.join()
@@ -167,12 +180,3 @@ class Executor:
         for thread in self._threads:
             thread.end_soon()
         self._join_threads()
-
-    def _set_switch_interval(self) -> None:
-        """Threads that run handlers let each other go on sooner than Python would have them."""
-        wanted, threads = self._config.switch_interval_us, len(self._threads) + len(self._pool)
-        if wanted is None and threads > 1 and gil_enabled() and sys.getswitchinterval() * 1e6 > SWITCH_INTERVAL_US:
-            wanted = SWITCH_INTERVAL_US
-        if wanted:
-            self._switch_interval.set(wanted / 1e6)
-            logger.info("%d threads run handlers: GIL switch interval %g ms", threads, wanted / 1000)

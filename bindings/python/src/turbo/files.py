@@ -62,6 +62,10 @@ class StaticRoute:
         """Nobody reads a request body here."""
         return False
 
+    def describe(self, around: List[Middleware]) -> str:
+        """What the library is told of it, to compare with the same route in another interpreter."""
+        return " ".join(["static", self.pattern, repr(self.root), *(f"{k}={v}" for k, v in sorted(self.options.items()))])
+
     def register(self, server: _native.Server, around: List[Middleware], watch: Optional[Watch]) -> None:
         """Hand the route to a server: no middleware and no watch, since none of Python runs."""
         server.route_static(self.pattern, self.root, self.options)

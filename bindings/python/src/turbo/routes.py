@@ -35,6 +35,13 @@ class Route:
         """Whether the handler begins before the body is there."""
         return self.options.get("body") == "streamed"
 
+    def describe(self, around: List[Middleware]) -> str:
+        """What the library is told of it, to compare with the same route in another interpreter."""
+        around = around if self.has_middleware and not self.batch else []
+        words = [self.method or "any", self.pattern, f"batch={self.batch}", f"async={compose(self.handler, around)[1]}"]
+        words += [] if self.content_type is None else [f"content_type={self.content_type}"]
+        return " ".join(words + [f"{name}={value}" for name, value in sorted(self.options.items())])
+
     def register(self, server: Server, around: List[Middleware], watch: Optional[Watch]) -> None:
         """Hand the route to a server. ValueError or TypeError name the option that is wrong."""
         around = around if self.has_middleware and not self.batch else []

@@ -9,7 +9,7 @@ import traceback
 import types
 from typing import Any, Callable, Coroutine, Dict, Generator, List, Optional, Union
 
-from ._native import Request
+from ._native import Request, main_interpreter
 from .errors import logger
 
 Owner = Union[Request, List[Request]]
@@ -51,6 +51,8 @@ class Watch:
 
     def start(self) -> None:
         """Begin to look."""
+        if not main_interpreter:
+            return  # sys._current_frames() goes through all interpreters, whose objects are not ours to hold; see _leave()
         self._thread = threading.Thread(target=self._look, name="turbo-watch", daemon=True)
         self._thread.start()
 

@@ -6,7 +6,7 @@ import signal
 import threading
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
-from ._native import Server, Shard
+from ._native import Server, Shard, main_interpreter
 from .background import END_TIMEOUT, Background, Drain
 from .config import Config, loop_factory
 from .errors import logger
@@ -39,11 +39,12 @@ def end_tasks(loop: asyncio.AbstractEventLoop, name: str) -> None:
 class LoopThread(threading.Thread):
     """A thread that makes a loop, runs it and cleans up after it.
 
-    A daemon, so that an interpreter that ends is not held up by it; App stops it at exit.
+    A daemon, so that an interpreter that ends is not held up by it; App stops it at exit. Other interpreters than the main one
+    have no daemons.
     """
 
     def __init__(self, name: str, config: Config, stages: List[Stage]) -> None:
-        super().__init__(name=name, daemon=True)
+        super().__init__(name=name, daemon=bool(main_interpreter))
         self.loop: Optional[asyncio.AbstractEventLoop] = None
         self.error: Optional[BaseException] = None
         self.stages = stages
@@ -127,7 +128,7 @@ class PoolThread(threading.Thread):
     """One of the threads of a shard's pool, which run the handlers of routes with threads=."""
 
     def __init__(self, shard: Shard, number: int) -> None:
-        super().__init__(name=f"turbo-pool-{shard.index}-{number}", daemon=True)
+        super().__init__(name=f"turbo-pool-{shard.index}-{number}", daemon=bool(main_interpreter))
         self._shard = shard
 
     def run(self) -> None:
@@ -153,7 +154,7 @@ class ShardThread(LoopThread):
     ) -> None:
         super().__init__(f"turbo-shard-{shard.index}", config, stages)
         self.shard = shard
-        self.others: Sequence[LoopThread] = ()  # whose end the process's on_stop waits for
+        self.others: Sequence[Any] = ()  # threads whose end the process's on_stop waits for
         self._handlers = handlers
         self._drain = drain
         self._on_end = on_end

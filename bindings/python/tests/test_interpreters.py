@@ -1,0 +1,756 @@
+"""Shards in interpreters of their own: every kind of handler, what goes wrong at the start, and many cycles."""
+
+import gc
+import http.client
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+import pytest
+import turbo
+from conftest import Answer, Client, read_answer
+from test_parallel import Turbo, here, write  # noqa: F401
+from turbo import interpreters
+from turbo.config import make_config
+from turbo.gil import gil_enabled
+from turbo.loading import load
+from turbo.parallel import INTERPRETERS_FROM
+
+pytestmark = pytest.mark.skipif(
+    sys.version_info < INTERPRETERS_FROM or not gil_enabled(),
+    reason="interpreters with a GIL of their own need CPython 3.13 or later, with a GIL",
+)
+
+TIMEOUT = 60  # seconds; nothing takes that long
+SHARDS = 2
+
+
+class Run:
+    """turbo.run() on a thread."""
+
+    def __init__(self, target: str, **settings: Any) -> None:
+        self.app = load(target)
+        self.error: Optional[BaseException] = None
+        self.lost: Optional[int] = None
+        self._thread = threading.Thread(target=self._run, args=(target, {"shards": SHARDS, **settings}))
+        self._thread.start()
+        wait_for(lambda: self.app._executor is not None or not self._thread.is_alive())
+        if self.error is not None:
+            raise self.error
+
+    def _run(self, target: str, settings: Dict[str, Any]) -> None:
+        try:
+            self.lost = turbo.run(target, port=0, parallel="interpreters", **settings)
+        except BaseException as error:
+            self.error = error
+
+    def client(self) -> Client:
+        return Client(self.app)
+
+    def stop(self) -> None:
+        self.app.stop()
+        self.ended()
+
+    def ended(self) -> None:
+        """Wait for the end, however it comes."""
+        self._thread.join(TIMEOUT)
+        assert not self._thread.is_alive() and self.error is None
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < end, "it did not come in time"
+        time.sleep(0.005)
+
+
+Start = Callable[..., Run]
+
+
+@pytest.fixture
+def start(here: Path) -> Iterator[Start]:  # noqa: F811
+    """start(module's text, **settings) serves its `app` in interpreters."""
+    runs: List[Run] = []
+
+    def serve(text: str, **settings: Any) -> Run:
+        name = f"served{len(runs)}_{time.monotonic_ns()}"
+        write(here / f"{name}.py", "import asyncio, threading, turbo\napp = turbo.App()\n" + text)
+        runs.append(Run(f"{name}:app", **settings))
+        return runs[-1]
+
+    yield serve
+    for run in runs:
+        run.stop()
+
+
+def on_both(run: Run, ask: Callable[[Client], Answer]) -> List[Answer]:
+    """One answer of each shard: the app places its requests in turn."""
+    client = run.client()
+    return [ask(client) for _ in range(SHARDS)]
+
+
+TURN = {"placement": "round_robin"}
+
+# -- handlers --
+
+HANDLERS = '''
+import contextvars, logging
+
+count = 0
+
+
+class Mistake(Exception):
+    pass
+
+
+@app.middleware
+def mark(request, call_next):
+    request.shard.state["seen"] = request.shard.state.get("seen", 0) + 1
+    return call_next(request)
+
+
+@app.exception_handler(Mistake)
+async def made(request, error):
+    await asyncio.sleep(0)
+    return turbo.Response(f"mistake of shard {request.shard.index}: {error}", 418)
+
+
+@app.get("/sync")
+def sync(request):
+    global count
+    count += 1
+    return {"shard": request.shard.index, "count": count, "seen": request.shard.state["seen"]}
+
+
+@app.get("/async/{name}")
+async def coro(request):
+    await asyncio.sleep(0.001)
+    return f"{request.path_params['name']} on {threading.current_thread().name}"
+
+
+@app.post("/batch", batch=8, batch_wait_ms=20)
+async def batch(requests):
+    await asyncio.sleep(0)
+    return [request.body + str(len(requests)).encode() for request in requests]
+
+
+@app.post("/batch-sync", batch=8)
+def batch_sync(requests):
+    return [ValueError("one of them") if request.body == b"bad" else request.body for request in requests]
+
+
+@app.get("/raises")
+def raises(request):
+    raise ValueError("a handler's")
+
+
+@app.get("/raises-async")
+async def raises_async(request):
+    await asyncio.sleep(0)
+    raise ValueError("a coroutine's")
+
+
+@app.get("/mistake")
+def mistake(request):
+    raise Mistake("mine")
+
+
+@app.get("/teapot")
+def teapot(request):
+    raise turbo.HTTPError(418, {"short": True})
+
+
+@app.post("/upload", body="streamed")
+async def upload(request):
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+    return str(size)
+
+
+@app.post("/json")
+def parsed(request):
+    return {"sum": sum(request.json()["numbers"])}
+
+
+@app.get("/big")
+def big(request):
+    return bytes([request.shard.index + 65]) * 3_000_000
+
+
+@app.get("/big-json")
+def big_json(request):
+    return {"numbers": list(range(100000))}
+
+
+@app.get("/parts")
+def parts(request):
+    async def make():
+        for number in range(100):
+            await asyncio.sleep(0)
+            yield str(number % 10) * 1000
+    return turbo.StreamingResponse(make())
+
+
+@app.get("/written")
+async def written(request):
+    writer = request.respond()
+    for _ in range(300):
+        await writer.write(b"y" * 10000)
+
+
+@app.get("/pooled", threads=2)
+def pooled(request):
+    return f"{request.shard.index} {threading.current_thread().name} {threading.current_thread().daemon}"
+
+
+later = {}
+
+
+async def work(key, value):
+    await asyncio.sleep(0.001)
+    later[key] = value
+
+
+@app.get("/background/{key}", placement="local")
+def background(request):
+    request.background(work, request.path_params["key"], request.shard.index)
+    return b"begun"
+
+
+@app.get("/later/{key}", placement="local")
+async def look(request):
+    return {"value": later.get(request.path_params["key"])}
+
+
+@app.get("/app")
+def about(request):
+    return {"port": app.port, "shards": len(app.shards), "taken": app.stats()["taken"], "main": turbo._native.main_interpreter}
+
+
+variable = contextvars.ContextVar("variable", default="unset")
+
+
+@app.get("/context")
+async def context(request):
+    before = variable.get()
+    variable.set("set")
+    await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0))
+    return f"{before} {asyncio.current_task() in asyncio.all_tasks()}"
+
+
+app.route_stats()
+'''
+
+
+@pytest.fixture
+def handlers(start: Start) -> Run:
+    return start(HANDLERS, placement="round_robin")
+
+
+def test_sync_handlers_and_globals(handlers: Run) -> None:
+    answers = [json.loads(handlers.client().get("/sync").body) for _ in range(6)]
+    assert {answer["shard"] for answer in answers} == {0, 1}
+    for shard in 0, 1:
+        mine = [answer for answer in answers if answer["shard"] == shard]
+        assert [answer["count"] for answer in mine] == [1, 2, 3], "module globals are the interpreter's"
+        assert [answer["seen"] for answer in mine] == [1, 2, 3], "and so is what the shard owns"
+    assert all(shard.state == {} for shard in handlers.app.shards), "the main interpreter has served nothing"
+
+
+def test_async_handlers(handlers: Run) -> None:
+    answers = on_both(handlers, lambda client: client.get("/async/it"))
+    assert {answer.body.decode() for answer in answers} == {"it on turbo-shard-0", "it on turbo-shard-1"}
+    for answer in on_both(handlers, lambda client: client.get("/context")):
+        assert answer.body == b"unset True"
+
+
+@pytest.mark.parametrize("task", ["turbo", "stock"])
+def test_both_kinds_of_task(start: Start, task: str) -> None:
+    run = start(
+        "@app.get('/')\nasync def it(request):\n await asyncio.sleep(0.001)\n return type(asyncio.current_task()).__module__",
+        task=task,
+        placement="round_robin",
+    )
+    for answer in on_both(run, lambda client: client.get("/")):
+        assert answer.body == (b"turbo" if task == "turbo" else b"_asyncio")
+
+
+def pipelined(client: Client, path: str, bodies: List[bytes]) -> bytes:
+    head = b"POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n%s\r\n%s"
+    with client.socket() as s:
+        for number, body in enumerate(bodies, 1):
+            close = b"Connection: close\r\n" if number == len(bodies) else b""
+            s.sendall(head % (path.encode(), len(body), close, body))
+        return read_answer(s)
+
+
+def test_batches(handlers: Run) -> None:
+    for _ in range(SHARDS):
+        whole = pipelined(handlers.client(), "/batch", [b"first-", b"second-", b"third-"])
+        assert whole.count(b"HTTP/1.1 200") == 3
+        assert 0 < whole.index(b"first-") < whole.index(b"second-") < whole.index(b"third-")
+
+
+def test_one_of_a_batch_fails(handlers: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    for _ in range(SHARDS):
+        whole = pipelined(handlers.client(), "/batch-sync", [b"good", b"bad", b"fine"])
+        assert whole.count(b"HTTP/1.1 200") == 2 and whole.count(b"HTTP/1.1 500") == 1
+        assert whole.index(b"good") < whole.index(b"HTTP/1.1 500") < whole.index(b"fine")
+    handlers.stop()
+    assert capfd.readouterr().err.count("ValueError: one of them") == SHARDS
+
+
+@pytest.mark.parametrize("path, text", [("/raises", "a handler's"), ("/raises-async", "a coroutine's")])
+def test_failures_reach_standard_error(handlers: Run, capfd: pytest.CaptureFixture[str], path: str, text: str) -> None:
+    assert [answer.status for answer in on_both(handlers, lambda client: client.get(path))] == [500, 500]
+    handlers.stop()
+    errors = capfd.readouterr().err
+    assert errors.count(f"handler failed: GET {path}") == 2 and errors.count(f"ValueError: {text}") == 2
+
+
+def test_exceptions_that_are_answers(handlers: Run) -> None:
+    texts = {answer.body for answer in on_both(handlers, lambda client: client.get("/mistake"))}
+    assert texts == {b"mistake of shard 0: mine", b"mistake of shard 1: mine"}
+    for answer in on_both(handlers, lambda client: client.get("/teapot")):
+        assert (answer.status, answer.body) == (418, b'{"short":true}')
+
+
+def test_bodies(handlers: Run) -> None:
+    for answer in on_both(handlers, lambda client: client.post("/upload", b"z" * 900_000)):
+        assert answer.body == b"900000"
+    for answer in on_both(handlers, lambda client: client.post("/json", b'{"numbers": [1, 2, 3]}')):
+        assert json.loads(answer.body) == {"sum": 6}
+    assert [answer.status for answer in on_both(handlers, lambda client: client.post("/json", b"{"))] == [400, 400]
+
+
+def test_lent_answers(handlers: Run) -> None:
+    for _ in range(5):
+        bodies = {answer.body for answer in on_both(handlers, lambda client: client.get("/big"))}
+        assert bodies == {b"A" * 3_000_000, b"B" * 3_000_000}
+    for answer in on_both(handlers, lambda client: client.get("/big-json")):
+        assert json.loads(answer.body)["numbers"][-1] == 99999
+
+
+def test_a_client_that_goes_while_it_is_sent_a_lent_answer(handlers: Run) -> None:
+    for _ in range(6):
+        with handlers.client().socket() as s:
+            s.sendall(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert s.recv(1000)
+    assert on_both(handlers, lambda client: client.get("/big"))[0].status == 200
+
+
+def test_answers_in_parts(handlers: Run) -> None:
+    expected = b"".join(b"%d" % (number % 10) * 1000 for number in range(100))
+    for answer in on_both(handlers, lambda client: client.get("/parts")):
+        assert answer.body == expected
+    for answer in on_both(handlers, lambda client: client.get("/written")):
+        assert answer.body == b"y" * 3_000_000
+
+
+def test_pools(handlers: Run) -> None:
+    answers = {answer.body.decode() for _ in range(4) for answer in on_both(handlers, lambda client: client.get("/pooled"))}
+    assert {answer.split()[0] for answer in answers} == {"0", "1"}
+    for answer in answers:
+        index, name, daemon = answer.split()
+        assert name.startswith(f"turbo-pool-{index}-") and daemon == "False"
+
+
+def test_background_calls(handlers: Run) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", handlers.app.port, timeout=10)
+    connection.request("GET", "/background/k")
+    assert connection.getresponse().read() == b"begun"
+
+    def value() -> Any:
+        connection.request("GET", "/later/k")  # by this connection: placement "local" keeps its shard
+        return json.loads(connection.getresponse().read())["value"]
+
+    wait_for(lambda: value() is not None)
+    connection.close()
+
+
+def test_what_handlers_see_of_the_app(handlers: Run) -> None:
+    for answer in on_both(handlers, lambda client: client.get("/app")):
+        seen = json.loads(answer.body)
+        assert seen["port"] == handlers.app.port and seen["shards"] == SHARDS and seen["main"] == 0
+        assert seen["taken"] > 0
+
+
+def test_counters(handlers: Run) -> None:
+    on_both(handlers, lambda client: client.get("/sync"))
+    assert handlers.app.stats()["answered"] >= 2
+    assert json.loads(handlers.client().get("/stats").body)
+    assert [shard.index for shard in handlers.app.shards] == [0, 1]
+
+
+def test_many_clients_at_once(handlers: Run) -> None:
+    wrong: List[Any] = []
+
+    def client(number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", handlers.app.port, timeout=30)
+        paths = ["/sync", f"/async/{number}", "/parts", "/big", "/context", "/mistake", "/pooled"]
+        for turn in range(100):
+            path = paths[(turn + number) % len(paths)]
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read()
+            if answer.status != (418 if path == "/mistake" else 200) or not body:
+                wrong.append((path, answer.status))
+        connection.close()
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_static_files(start: Start, here: Path) -> None:  # noqa: F811
+    (here / "files").mkdir()
+    (here / "files/a.txt").write_text("a file")
+    run = start("app.static('/s', 'files')\napp.get('/')(lambda request: b'x')", **TURN)
+    assert run.client().get("/s/a.txt").body == b"a file" and run.client().get("/").body == b"x"
+
+
+def test_no_noise_about_what_does_not_load(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
+    """uvloop and orjson do not, and asyncio and json are there."""
+    run = start("@app.get('/')\nasync def it(request):\n return {'loop': str(request.shard.loop)}", **TURN)
+    for answer in on_both(run, lambda client: client.get("/")):
+        assert "_UnixSelectorEventLoop" in json.loads(answer.body)["loop"]
+    run.stop()
+    assert capfd.readouterr().err == ""
+
+
+# -- on_start and on_stop --
+
+HOOKS = '''
+import os
+
+
+def say(text):
+    os.write(1, f"{text}\\n".encode())
+
+
+@app.on_start(per="process")
+async def process_up():
+    say("process up")
+
+
+@app.on_start
+async def up(shard):
+    await asyncio.sleep(0)
+    say(f"up {shard.index}")
+
+
+@app.on_stop
+def down(shard):
+    say(f"down {shard.index}")
+
+
+@app.on_stop(per="process")
+def process_down():
+    say("process down")
+
+
+app.get("/")(lambda request: b"x")
+'''
+
+
+def test_hooks(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
+    run = start(HOOKS)
+    run.stop()
+    lines = [line for line in capfd.readouterr().out.splitlines() if "listens" not in line]
+    assert lines[:3] == ["process up", "up 0", "up 1"]
+    assert sorted(lines[3:5]) == ["down 0", "down 1"] and lines[5:] == ["process down"]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_an_on_start_that_raises(start: Start, here: Path, capfd: pytest.CaptureFixture[str], index: int) -> None:  # noqa: F811
+    text = HOOKS + f"\n@app.on_start\ndef fails(shard):\n    if shard.index == {index}: raise ValueError('not here')\n"
+    with pytest.raises(RuntimeError) as caught:
+        start(text)
+    words = [f"shard {index} could not start", "ValueError: not here", "in fails"]
+    assert [word for word in words if word not in str(caught.value)] == []
+    lines = capfd.readouterr().out.splitlines()
+    if index == 0:
+        assert lines == ["process up", "up 0", "process down"]
+    else:
+        assert lines == ["process up", "up 0", "up 1", "down 0", "process down"]
+    assert start(HOOKS).client().get("/").body == b"x"
+
+
+def test_a_port_that_is_taken(start: Start, here: Path, capfd: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    port = start(HOOKS).app.port
+    write(here / "second.py", "import turbo\napp = turbo.App()\napp.get('/')(lambda request: b'x')")
+    with pytest.raises(OSError):
+        turbo.run("second:app", port=port, parallel="interpreters", shards=SHARDS)
+
+
+def test_a_handler_stops_the_app(start: Start) -> None:
+    run = start("@app.get('/stop')\ndef stop(request):\n    app.stop()\n    return b'stopping'")
+    assert run.client().get("/stop").body == b"stopping"
+    run.ended()
+    assert run.lost == 0
+
+
+def test_requests_are_answered_in_a_stop(start: Start) -> None:
+    run = start("@app.get('/')\nasync def slow(request):\n    await asyncio.sleep(0.3)\n    return b'done'", **TURN)
+    sockets = [run.client().socket() for _ in range(4)]
+    for s in sockets:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    wait_for(lambda: run.app.stats()["taken"] == 4)
+    run.stop()
+    for s in sockets:
+        assert read_answer(s).endswith(b"done")
+        s.close()
+    assert run.lost == 0
+
+
+def test_the_end_of_a_drain(start: Start) -> None:
+    text = """
+    @app.get('/')
+    async def never(request):
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(0.01)
+    """
+    run = start(text.replace("\n    ", "\n"), drain_timeout_ms=100, **TURN)
+    sockets = [run.client().socket() for _ in range(4)]
+    for s in sockets:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    wait_for(lambda: run.app.stats()["taken"] == 4)
+    run.stop()
+    for s in sockets:
+        s.close()
+    assert run.lost == 4
+
+
+# -- what cannot be --
+
+
+def run_of(target: str, **settings: Any) -> int:
+    return turbo.run(target, port=0, parallel="interpreters", shards=SHARDS, **settings)
+
+
+def test_routes_that_differ(here: Path) -> None:  # noqa: F811
+    text = "import turbo\napp = turbo.App()\napp.get('/a', {})(lambda request: b'')\nif {}: app.get('/b')(lambda request: b'')"
+    write(here / "more.py", text.format("threads=1", "not turbo._native.main_interpreter"))
+    with pytest.raises(RuntimeError, match='routes of "more:app" are not the same.*"none" in the main.*GET /b'):
+        run_of("more:app")
+    write(here / "other.py", text.format("threads=1 + turbo._native.main_interpreter", "False"))
+    with pytest.raises(RuntimeError, match="threads=2.*threads=1"):
+        run_of("other:app")
+
+
+IMPORTS = "import turbo\nimport {}\napp = turbo.App()\napp.get('/')(lambda request: b'')"
+
+
+def test_a_module_that_does_not_load(here: Path) -> None:  # noqa: F811
+    pytest.importorskip("orjson")
+    write(here / "plain.py", IMPORTS.format("json"))
+    write(here / "deep.py", IMPORTS.format("between"))
+    write(here / "between.py", "import orjson")
+    with pytest.raises(ImportError, match='"orjson.orjson" does not load in an interpreter of its own') as caught:
+        run_of("deep:app")
+    assert caught.value.name == "orjson.orjson" and "between.py" in str(caught.value), "and who has imported it"
+    assert interpreters.refusal("plain:app") is None
+    assert interpreters.refusal("deep:app") == '"deep:app": "orjson.orjson" does not load in an interpreter of its own'
+
+
+def test_a_module_that_is_imported_by_on_start(start: Start) -> None:
+    pytest.importorskip("orjson")
+    with pytest.raises(ImportError, match='shard 0: "orjson.orjson" does not load'):
+        start("@app.on_start\ndef up(shard):\n    import orjson\n")
+
+
+def test_auto_probes(here: Path) -> None:  # noqa: F811
+    pytest.importorskip("orjson")
+    write(here / "plain.py", IMPORTS.format("json"))
+    write(here / "deep.py", IMPORTS.format("orjson"))
+    config = make_config("127.0.0.1", 0, {"shards": SHARDS})
+    assert config.choose("plain:app", interpreters.refusal).name == "interpreters"
+    choice = config.choose("deep:app", interpreters.refusal)
+    assert choice.name == "processes" and "orjson.orjson" in choice.why
+
+
+def test_an_import_that_fails_in_one_interpreter(here: Path) -> None:  # noqa: F811
+    text = "import threading, turbo\napp = turbo.App()\napp.get('/')(lambda request: b'')\n"
+    write(here / "fails.py", text + "if threading.current_thread().name == 'turbo-shard-1': 1 / 0")
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="shard 1 could not start.*ZeroDivisionError"):
+            run_of("fails:app")
+
+
+def test_names_and_loops_that_cannot_go_there(here: Path) -> None:  # noqa: F811
+    import asyncio
+
+    write(here / "plain.py", IMPORTS.format("json"))
+    with pytest.raises(ValueError, match="__main__"):
+        run_of("__main__:app")
+    assert "__main__" in str(interpreters.refusal("__main__:app"))
+    with pytest.raises(ValueError, match="loop: a function"):
+        run_of("plain:app", loop=asyncio.new_event_loop)
+    config = make_config("127.0.0.1", 0, {"shards": SHARDS, "loop": asyncio.new_event_loop})
+    assert config.choose("plain:app", interpreters.refusal).name == "processes"
+
+
+# -- watching --
+
+
+def test_slow_handlers_are_told(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
+    text = "import time\n@app.get('/')\ndef slow(request):\n    time.sleep(0.05)\n    return b''"
+    run = start(text, slow_ms=10, debug=True, **TURN)
+    on_both(run, lambda client: client.get("/"))
+    run.stop()
+    errors = capfd.readouterr().err
+    assert "GET / (/) blocked shard 0 for" in errors and "GET / (/) blocked shard 1 for" in errors
+
+
+def test_messages_of_the_library(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="turbo")
+    start("app.get('/')(lambda request: b'x')").stop()
+    assert any("0 abandoned" in message for message in caplog.messages)
+
+
+# -- processes that are started for it --
+
+SLOW_IMPORT = """
+import os, sys, time, turbo
+app = turbo.App()
+app.get("/")(lambda request: b"hello")
+os.write(1, b"importing\\n")
+if not turbo._native.main_interpreter:
+    time.sleep(0.3)
+"""
+
+
+def test_a_signal_while_it_loads(tmp_path: Path) -> None:
+    write(tmp_path / "main.py", SLOW_IMPORT)
+    with Turbo(tmp_path, "main:app", "--port", "0", "--shards", "2", "--parallel", "interpreters") as program:
+        assert program.line() == program.line() == "importing\n", "in the main interpreter, and in that of shard 0"
+        code, out, errors = program.end(signal.SIGTERM)
+    assert code == 0 and "Traceback" not in errors and "0 abandoned" in errors
+
+
+def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDEVMODE", "1")
+    write(tmp_path / "main.py", SLOW_IMPORT + "@app.get('/bad')\ndef bad(request): raise ValueError('told')\n")
+    with Turbo(tmp_path, "main:app", "--port", "0", "--shards", "2") as program:
+        while "listens" not in (line := program.line()):
+            assert line == "importing\n"
+        assert "(2 shards, asyncio; interpreters: the app loads in one of its own)" in line
+        port = int(line.split("http://127.0.0.1:")[1].split()[0])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", "/bad")
+        assert connection.getresponse().status == 500
+        connection.close()
+        code, _, errors = program.end(signal.SIGTERM)
+    assert code == 0
+    assert "ERROR: handler failed: GET /bad\nTraceback" in errors and "ValueError: told" in errors
+    assert "Exception ignored" not in errors and "Warning" not in errors
+
+
+def fds() -> List[str]:
+    return os.listdir("/proc/self/fd")
+
+
+def test_cycles_leave_nothing_behind(here: Path) -> None:  # noqa: F811
+    """Starts, stops and starts that fail, in turn."""
+    write(here / "whole.py", "import asyncio, threading, turbo\napp = turbo.App()\n" + HANDLERS)
+    write(here / "fails.py", "import turbo\napp = turbo.App()\n@app.on_start\ndef up(shard): shard.index and 1 / 0\n")
+
+    def cycle() -> None:
+        run = Run("whole:app", placement="round_robin")
+        for path in "/sync", "/async/it", "/big", "/parts", "/pooled", "/mistake":
+            assert all(answer.status in (200, 418) for answer in on_both(run, lambda client: client.get(path)))
+        run.stop()
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            Run("fails:app")
+        gc.collect()
+
+    cycle()
+    before, threads = len(fds()), threading.active_count()
+    for _ in range(6):
+        cycle()
+    assert (len(fds()), threading.active_count()) == (before, threads)
+
+
+GROWTH = """
+import _interpreters, asyncio, gc, http.client, os, sys, threading, time
+import turbo
+from turbo.loading import load
+
+CYCLES = 8
+BARE = "import sys; sys.path[:] = {!r}\\nimport asyncio, served, turbo.inside\\nasyncio.run(asyncio.sleep(0))"
+
+
+def bare():
+    number = _interpreters.create("isolated")
+    assert _interpreters.exec(number, BARE.format(sys.path)) is None
+    _interpreters.destroy(number)
+
+
+def ours():
+    app = load("served:app")
+    thread = threading.Thread(target=turbo.run, args=("served:app",), kwargs=dict(port=0, shards=1, parallel="interpreters"))
+    thread.start()
+    while app._executor is None:
+        time.sleep(0.005)
+    connection = http.client.HTTPConnection("127.0.0.1", app.port)
+    for _ in range(300):
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == b"x" * 20000
+    connection.close()
+    app.stop()
+    thread.join()
+
+
+def growth(fn):
+    fn()
+    fn()
+    gc.collect()
+    before = rss()
+    for _ in range(CYCLES):
+        fn()
+    gc.collect()
+    return (rss() - before) / CYCLES
+
+
+def rss():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+results = growth(bare), growth(ours)
+sys.stderr.write(" ".join(str(round(result)) for result in results))
+"""
+
+
+def test_interpreters_of_shards_cost_no_more_than_others(tmp_path: Path) -> None:
+    """CPython 3.13 does not give back all memory of an interpreter that ends: those of shards leave no more than others.
+
+    With malloc() for objects, of which CPython gives back more than of its own arenas.
+    """
+    write(tmp_path / "served.py", "import turbo\napp = turbo.App()\napp.get('/')(lambda request: b'x' * 20000)\n")
+    write(tmp_path / "growth.py", GROWTH)
+    done = subprocess.run(
+        [sys.executable, "growth.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONMALLOC": "malloc"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    bare, ours = map(int, done.stderr.split())
+    assert ours < 2 * bare + 2**20, "bytes a cycle"
