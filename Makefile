@@ -13,8 +13,8 @@ DEMOS = shards,inline,io0,python
 RUNS = 3
 
 .PHONY: help deps build build-all run run-c test test-freethreaded chaos chaos-processes stop soak soak-python coverage fuzz \
-        bench bench-peers bench-phases bench-python bench-batch bench-convoy bench-loops bench-instructions bench-memory \
-        overload sweep docs install clean
+        bench bench-peers bench-phases bench-python bench-batch bench-convoy bench-loops bench-parallel bench-instructions \
+        bench-memory overload sweep docs install clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
@@ -26,7 +26,7 @@ help:
 	@echo "make chaos-processes   Python workers replaced, told to end and killed under load, RUNS (3) of 20 s"
 	@echo "make stop      SIGTERM under load, 20 times each demo: nothing sent before it is lost;"
 	@echo "               and 20 handovers to a next server, of which no client notices anything"
-	@echo "make soak-python   one Python process under REQUESTS (2000000) requests, on build/venv or VERSIONS=\"3.9 3.13\""
+	@echo "make soak-python   one Python process under REQUESTS (2000000) requests, on build/venv or VERSIONS=\"3.9 3.13 3.13t\""
 	@echo "make coverage  line coverage of libturbo/ by its tests, a file a line"
 	@echo "make fuzz      run each fuzz target for FUZZ_SECONDS (60), two at a time; ends with 1 when one finds something"
 	@echo "make deps      install what is missing, nothing else"
@@ -38,6 +38,7 @@ help:
 	@echo "make bench-batch    a model behind a batch handler beside one call a request (BATCH_ROUNDS); DOCS=1 writes docs/benchmarks.md"
 	@echo "make bench-convoy   handlers that keep the GIL beside ones that do not (CONVOY_ROUNDS)"
 	@echo "make bench-loops    asyncio and uvloop on a CPython without a GIL (LOOPS_ROUNDS)"
+	@echo "make bench-parallel one and two shards of handlers that use the CPU (PARALLEL_ROUNDS); DOCS=1 writes docs/benchmarks.md"
 	@echo "make bench-instructions   count instructions and system calls of a request"
 	@echo "make bench-memory   memory of idle connections, clients that never read and large answers, beside nginx (5 minutes)"
 	@echo "make overload  goodput against offered load, up to 5 x the capacity (8 minutes); DOCS=1 writes docs/overload.md"
@@ -144,6 +145,12 @@ bench-loops: build-all
 	@sh scripts/deps.sh bench freethreaded
 	@python=$$(sh scripts/python-freethreaded.sh) && PYTHON=$$python sh scripts/venv.sh test venv-3.13t
 	@$(PYTHON) tests/bench/bench_loops.py
+
+bench-parallel: build-all
+	@sh scripts/deps.sh bench freethreaded
+	@sh scripts/venv.sh
+	@python=$$(sh scripts/python-freethreaded.sh) && PYTHON=$$python sh scripts/venv.sh venv-3.13t
+	@$(PYTHON) tests/bench/bench_parallel.py
 
 bench-instructions: build-all
 	@sh scripts/deps.sh bench
