@@ -1,6 +1,6 @@
 #!/bin/sh
-# A long run of the Python demo on each of some versions of Python. usage: soak-python.sh REQUESTS [3.9 ...]
-# Without a version: on build/venv.
+# A long run of the Python demo on each of some versions of Python. usage: soak-python.sh REQUESTS [3.9 ... 3.13t]
+# Without a version: on build/venv. 3.13t: the free-threaded one, which is built when missing.
 set -eu
 cd "$(dirname "$0")/.."
 requests=$1
@@ -11,7 +11,10 @@ if [ $# = 0 ]; then
   exec "${PYTHON:-python3}" tests/soak/count.py --requests "$requests"
 fi
 for version in "$@"; do
-  python=$(sh scripts/find-python.sh "$version") || { rc=1; continue; }
+  case $version in
+    3.13t) python=$(sh scripts/python-freethreaded.sh) || { rc=1; continue; } ;;
+    *) python=$(sh scripts/find-python.sh "$version") || { rc=1; continue; } ;;
+  esac
   PYTHON=$python sh scripts/venv.sh "venv-$version"
   python3 tests/soak/count.py --requests "$requests" --python "build/venv-$version/bin/python" || rc=1
 done
