@@ -1,16 +1,21 @@
 #!/bin/sh
-# The Python binding's tests on a free-threaded CPython, twice: as it is, where importing turbo turns the GIL on, and with
-# the GIL kept off. usage: test-freethreaded.sh
+# The Python binding's tests on a free-threaded CPython: as it is, where importing turbo leaves the GIL off, and with the GIL
+# turned on; then many rounds of the stress of threads, without it. usage: test-freethreaded.sh
+# STRESS_ROUNDS: how many (20)
 set -eu
 cd "$(dirname "$0")/.."
 sh scripts/deps.sh freethreaded
 python=$(sh scripts/python-freethreaded.sh)
 PYTHON=$python sh scripts/venv.sh test venv-3.13t
 rc=0
-for gil in 1 0; do
+for gil in 0 1; do
   echo "libturbo: bindings/python/tests on $python, GIL $gil"
-  # With 1, CPython would not tell that turbo is what turns it on.
-  if [ $gil = 1 ]; then unset PYTHON_GIL; else export PYTHON_GIL=0; fi
+  # With 0, CPython is not asked to keep it off: nothing may turn it on.
+  if [ $gil = 0 ]; then unset PYTHON_GIL; else export PYTHON_GIL=1; fi
   timeout 600 build/venv-3.13t/bin/python -X faulthandler -m pytest -q -p no:cacheprovider bindings/python/tests || rc=1
 done
+unset PYTHON_GIL
+echo "libturbo: the stress of threads on $python"
+STRESS_ROUNDS=${STRESS_ROUNDS:-20} timeout 1200 build/venv-3.13t/bin/python -X faulthandler -m pytest -q \
+  -p no:cacheprovider bindings/python/tests/test_stress_threads.py || rc=1
 exit $rc

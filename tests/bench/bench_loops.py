@@ -31,7 +31,7 @@ class Kind(NamedTuple):
     shards: int
 
 
-# With a GIL is what importing turbo makes of a free-threaded build.
+# With a GIL is what other extension modules may make of a free-threaded build.
 KINDS: Dict[str, Kind] = {"free-1": Kind(False, 1), "free-2": Kind(False, 2), "gil-1": Kind(True, 1)}
 
 

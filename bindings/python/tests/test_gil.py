@@ -5,16 +5,21 @@ import ctypes
 import logging
 import os
 import selectors
+import shutil
 import subprocess
 import sys
-from typing import Any, List, Optional
+import sysconfig
+from pathlib import Path
+from typing import Any, List, Optional, Tuple
 
 import pytest
 import turbo
 from conftest import Client, Serve
-from turbo.gil import SwitchInterval, gil_enabled
+from turbo import _native
+from turbo.gil import SwitchInterval, free_threaded, gil_enabled
 
 needs_gil = pytest.mark.skipif(not gil_enabled(), reason="needs a GIL")
+needs_free_threaded = pytest.mark.skipif(not free_threaded(), reason="needs a free-threaded build")
 
 
 def hello(**options: Any) -> turbo.App:
@@ -81,6 +86,67 @@ def test_a_wish_that_was_never_made_can_be_withdrawn() -> None:
     before = sys.getswitchinterval()
     SwitchInterval().unset()
     assert sys.getswitchinterval() == before
+
+
+# -- builds that can do without --
+
+START = """
+import logging, sys, turbo
+logging.basicConfig(format="%(levelname)s %(message)s")
+app = turbo.App()
+if len(sys.argv) > 1:
+    sys.path.insert(0, sys.argv[1])
+    import wants_gil
+with app.start(port=0, shards=2):
+    print(sys._is_gil_enabled(), len(app.shards))
+"""
+
+# What many extension modules still are: made in two phases, without a word on the GIL.
+WANTS_GIL = """
+#include <Python.h>
+static PyModuleDef_Slot slots[] = {{0, NULL}};
+static struct PyModuleDef def = {PyModuleDef_HEAD_INIT, .m_name = "wants_gil", .m_slots = slots};
+PyMODINIT_FUNC PyInit_wants_gil(void) { return PyModuleDef_Init(&def); }
+"""
+
+
+def start_in_process(*options: str, args: Tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+    env = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
+    return subprocess.run([sys.executable, *options, "-c", START, *args], capture_output=True, text=True, timeout=60, env=env,
+                          check=True)
+
+
+@needs_free_threaded
+def test_importing_turbo_leaves_the_gil_off() -> None:
+    done = start_in_process("-W", "error")
+    assert done.stdout.splitlines() == ["False 2"] and done.stderr == ""
+
+
+@needs_free_threaded
+def test_a_gil_that_was_asked_for_is_told_of_once() -> None:
+    done = start_in_process("-X", "gil=1")
+    assert done.stdout.splitlines() == ["True 2"]
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("WARNING")]
+    assert len(warnings) == 1
+    assert "PYTHON_GIL=1 or -X gil=1 asks for it" in warnings[0] and "the 2 threads that run handlers take turns" in warnings[0]
+
+
+@needs_free_threaded
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_the_module_that_turns_it_on_is_named(tmp_path: Path) -> None:
+    source, include = tmp_path / "wants_gil.c", sysconfig.get_paths()["include"]
+    source.write_text(WANTS_GIL)
+    target = tmp_path / f"wants_gil{sysconfig.get_config_var('EXT_SUFFIX')}"
+    subprocess.run(["cc", "-shared", "-fPIC", f"-I{include}", "-o", str(target), str(source)], check=True, timeout=60)
+    done = start_in_process("-W", "ignore", args=(str(tmp_path),))
+    assert done.stdout.splitlines() == ["True 2"]
+    assert "the GIL of this free-threaded Python is on: importing wants_gil has turned it on;" in done.stderr
+
+
+def test_which_modules_need_it() -> None:
+    assert _native.needs_gil(_native) is (False if free_threaded() else None)
+    with pytest.raises(TypeError, match="a module, not int"):
+        _native.needs_gil(1)  # type: ignore[arg-type]
 
 
 # -- who takes it --

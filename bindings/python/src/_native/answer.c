@@ -217,11 +217,17 @@ static int answer(RequestObject *request, PyObject *result) {
                      (turbo_str){PyBytes_AS_STRING(result), (size_t)PyBytes_GET_SIZE(result)});
     if (!PyObject_TypeCheck(result, (PyTypeObject *)st->response_type))
         return answer_plain(request, route, result);
+    ResponseObject held;
+    int rc;
+    turbopy_response_hold(&held, (ResponseObject *)result);
     if (PyObject_TypeCheck(result, (PyTypeObject *)st->stream_type))
-        return turbopy_stream_begin(request, (ResponseObject *)result);
-    if (PyObject_TypeCheck(result, (PyTypeObject *)st->file_type))
-        return answer_file(request, (ResponseObject *)result);
-    return answer_response(request, route, (ResponseObject *)result);
+        rc = turbopy_stream_begin(request, &held);
+    else if (PyObject_TypeCheck(result, (PyTypeObject *)st->file_type))
+        rc = answer_file(request, &held);
+    else
+        rc = answer_response(request, route, &held);
+    turbopy_response_let_go(&held);
+    return rc;
 }
 
 /* -- failures -- */
@@ -266,7 +272,7 @@ static void fail_logged(RequestObject *request) {
  * otherwise. */
 static void fail_cancelled(RequestObject *request) {
     static const char text[] = "Service Unavailable\n";
-    if (!turbo_request_cancelled(request->req) && !request->shard->ending) {
+    if (!turbo_request_cancelled(request->req) && !TURBOPY_FLAG(request->shard->ending)) {
         fail_logged(request);
         return;
     }
@@ -305,14 +311,18 @@ static void fail_default(RequestObject *request) {
 }
 
 /* The handler of the nearest class that has one, by MRO. @return a new reference; NULL: there is none. */
-static PyObject *exception_handler(const ShardObject *shard, PyObject *exception) {
-    PyObject *mro = Py_TYPE(exception)->tp_mro, *handler = NULL;
-    if (shard->exception_handlers == NULL)
+static PyObject *exception_handler(ShardObject *shard, PyObject *exception) {
+    PyObject *handlers = turbopy_get(shard, &shard->exception_handlers), *handler = NULL;
+    if (handlers == NULL)
         return NULL;
-    for (Py_ssize_t i = 0; handler == NULL && i < PyTuple_GET_SIZE(mro); i++)
-        handler = PyDict_GetItemWithError(shard->exception_handlers, PyTuple_GET_ITEM(mro, i));
+    PyObject *mro = Py_NewRef(Py_TYPE(exception)->tp_mro);
+    int found = 0;
+    for (Py_ssize_t i = 0; found == 0 && i < PyTuple_GET_SIZE(mro); i++)
+        found = PyDict_GetItemRef(handlers, PyTuple_GET_ITEM(mro, i), &handler);
     turbopy_unraisable(exception);
-    return Py_XNewRef(handler);
+    Py_DECREF(mro);
+    Py_DECREF(handlers);
+    return handler;
 }
 
 static void call_exception_handler(RequestObject *request, PyObject *handler, PyObject *exception) {
@@ -326,7 +336,7 @@ static void call_exception_handler(RequestObject *request, PyObject *handler, Py
 
 /* The exception that is set is answered, by the app's handler for it if there is one. */
 static void fail(RequestObject *request) {
-    if (request->shard->exception_handlers == NULL) {
+    if (turbopy_seen(&request->shard->exception_handlers) == NULL) {
         fail_default(request);
         return;
     }
@@ -361,7 +371,7 @@ static void finish_request(RequestObject *request, PyObject *result) {
 /* Whether the task of a batch was cancelled by us: the shard ends, its time was over, or all clients have gone. */
 static int is_told(const ShardObject *shard, PyObject *requests) {
     const RequestObject *first = (RequestObject *)PyList_GET_ITEM(requests, 0);
-    return shard->ending || first->told || turbo_request_timed_out(first->req);
+    return TURBOPY_FLAG(shard->ending) || first->told || turbo_request_timed_out(first->req);
 }
 
 /* Log once, answer all. */
@@ -405,16 +415,16 @@ static void finish_one_of_batch(RequestObject *request, PyObject *result) {
 
 static void finish_batch(ShardObject *shard, PyObject *requests, PyObject *result) {
     Py_ssize_t count = PyList_GET_SIZE(requests);
+    PyObject *answers = NULL;
     if (result != NULL && !PyList_Check(result) && !PyTuple_Check(result))
         PyErr_Format(PyExc_TypeError, "a batch handler returns a list of answers, not %.100s", Py_TYPE(result)->tp_name);
-    else if (result != NULL && PySequence_Fast_GET_SIZE(result) != count)
+    else if (result != NULL)
+        answers = PySequence_Tuple(result); /* logging may run code that changes the list, as may another thread */
+    if (answers != NULL && PyTuple_GET_SIZE(answers) != count) {
         PyErr_Format(PyExc_ValueError, "a batch handler got %zd requests and returned %zd answers", count,
-                     PySequence_Fast_GET_SIZE(result));
-    if (PyErr_Occurred()) {
-        fail_batch(shard, requests);
-        return;
+                     PyTuple_GET_SIZE(answers));
+        Py_CLEAR(answers);
     }
-    PyObject *answers = PySequence_Tuple(result); /* logging may run code that changes the list */
     if (answers == NULL) {
         fail_batch(shard, requests);
         return;
@@ -463,7 +473,7 @@ void turbopy_dispatch(ShardObject *shard, int what, PyObject *owner, PyObject *r
 
 /* @return 0; -1 with an exception: the loop has ended. */
 static int dispatch_on_loop(ShardObject *shard, int what, PyObject *owner, PyObject *result) {
-    PyObject *loop = Py_XNewRef(shard->loop);
+    PyObject *loop = turbopy_get(shard, &shard->loop);
     if (loop == NULL) {
         turbopy_raise(TURBO_ECLOSED, "the shard has ended");
         return -1;

@@ -6,14 +6,17 @@
 #include "error.h"
 #include "shard.h"
 
-/* @return the request's collection of calls, borrowed; NULL with an exception. */
+/* @return the request's collection of calls, a new reference; NULL with an exception. */
 static PyObject *calls_of(RequestObject *request) {
-    PyObject *make = request->shard->new_background;
-    if (request->background == NULL && make == NULL)
+    PyObject *calls = turbopy_get(request, &request->background);
+    if (calls != NULL)
+        return calls;
+    PyObject *make = turbopy_get(request->shard, &request->shard->new_background);
+    if (make == NULL)
         return turbopy_raise(TURBO_ECLOSED, "the shard has ended");
-    if (request->background == NULL)
-        request->background = PyObject_CallNoArgs(make);
-    return request->background;
+    calls = turbopy_made(request, &request->background, PyObject_CallNoArgs(make));
+    Py_DECREF(make);
+    return calls;
 }
 
 PyObject *turbopy_background_add(RequestObject *request, PyObject *args, PyObject *kwargs) {
@@ -21,7 +24,7 @@ PyObject *turbopy_background_add(RequestObject *request, PyObject *args, PyObjec
         PyErr_SetString(PyExc_TypeError, "background() takes a function, and its arguments");
         return NULL;
     }
-    if (request->over) {
+    if (TURBOPY_FLAG(request->over)) {
         PyErr_SetString(PyExc_RuntimeError, "background(): the request has been answered");
         return NULL;
     }
@@ -29,12 +32,12 @@ PyObject *turbopy_background_add(RequestObject *request, PyObject *args, PyObjec
     if (calls != NULL && kept != NULL)
         done = PyObject_CallMethodObjArgs(calls, request->shard->st->str_add, args, kept, NULL);
     Py_XDECREF(kept);
+    Py_XDECREF(calls);
     return done;
 }
 
 void turbopy_background_begin(RequestObject *request) {
-    PyObject *calls = request->background;
-    request->background = NULL;
+    PyObject *calls = turbopy_take(request, &request->background);
     PyObject *done = PyObject_CallMethodOneArg(calls, request->shard->st->str_begin, (PyObject *)request);
     turbopy_unraisable(calls);
     Py_XDECREF(done);

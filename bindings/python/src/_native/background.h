@@ -12,8 +12,8 @@ void turbopy_background_begin(RequestObject *request);
 
 /** The answer was handed over, whole; or the server had given the request up, and wanted none. */
 static inline void turbopy_request_over(RequestObject *request) {
-    request->over = 1;
-    if (request->background != NULL)
+    TURBOPY_SET_FLAG(request->over, 1);
+    if (turbopy_seen(&request->background) != NULL)
         turbopy_background_begin(request);
 }
 

@@ -14,15 +14,15 @@ int turbopy_body_is_streamed(const RequestObject *request) {
 }
 
 PyObject *turbopy_body_whole(RequestObject *request) {
-    if (request->body != NULL)
-        return Py_NewRef(request->body);
+    PyObject *seen = turbopy_seen(&request->body);
+    if (seen != NULL)
+        return Py_NewRef(seen);
     if (turbopy_body_is_streamed(request))
         return NULL;
     turbo_str body = turbo_request_body(request->req);
     if (body.len == 0)
         return Py_NewRef(turbopy_state_of(request)->empty_bytes);
-    request->body = PyBytes_FromStringAndSize(body.data, (Py_ssize_t)body.len);
-    return Py_XNewRef(request->body);
+    return turbopy_made(request, &request->body, PyBytes_FromStringAndSize(body.data, (Py_ssize_t)body.len));
 }
 
 PyObject *turbopy_body_now(RequestObject *request) {
@@ -59,7 +59,7 @@ static PyObject *raise_end(RequestObject *request, int rc) {
     if (rc != TURBO_ECLOSED)
         PyErr_SetString(st->BodyError, rc == TURBO_ETOOBIG ? "the request body is longer than body_max_bytes"
                                                            : "no memory for the request body");
-    else if (turbo_request_timed_out(request->req) || request->over)
+    else if (turbo_request_timed_out(request->req) || TURBOPY_FLAG(request->over))
         PyErr_SetString(st->BodyError, "the request was answered before its body was read");
     else if (turbo_request_cancelled(request->req))
         PyErr_SetString(st->ClientDisconnect, "the client has gone");
@@ -103,6 +103,7 @@ PyObject *turbopy_body_readable(RequestObject *request, PyObject *unused) {
 }
 
 PyObject *turbopy_body_keep(RequestObject *request, PyObject *bytes) {
-    Py_XSETREF(request->body, Py_NewRef(bytes));
+    PyObject *kept = turbopy_made(request, &request->body, Py_NewRef(bytes)); /* a second one would be the same */
+    Py_XDECREF(kept);
     Py_RETURN_NONE;
 }

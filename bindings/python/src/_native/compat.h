@@ -92,6 +92,24 @@ static inline int PyObject_GetOptionalAttr(PyObject *object, PyObject *name, PyO
     PyErr_Clear();
     return 0;
 }
+
+/* 1 and a new reference in *result; 0 and NULL when there is no such key; -1 with an exception. */
+static inline int PyDict_GetItemRef(PyObject *dict, PyObject *key, PyObject **result) {
+    *result = Py_XNewRef(PyDict_GetItemWithError(dict, key));
+    return *result != NULL ? 1 : PyErr_Occurred() ? -1 : 0;
+}
+
+#define Py_BEGIN_CRITICAL_SECTION(object) {
+#define Py_END_CRITICAL_SECTION() }
 #endif
+
+/* PySequence_Fast() for a list that other threads may change meanwhile: with a GIL nothing is copied. */
+static inline PyObject *turbopy_sequence(PyObject *object, const char *message) {
+#ifdef Py_GIL_DISABLED
+    if (PyList_Check(object))
+        return PyList_AsTuple(object);
+#endif
+    return PySequence_Fast(object, message);
+}
 
 #endif

@@ -150,7 +150,6 @@ static void on_events(void *self, turbo_shard *shard, turbo_request *req, uint32
     (void)self;
     if (request == NULL)
         return; /* nothing goes on with it: a handler that has not suspended cannot be told */
-    Py_INCREF(request);
     turbopy_task_leave(object);
     if (events & TURBO_EVENT_RELEASE)
         Py_CLEAR(request->lent);
@@ -172,7 +171,7 @@ static void stop_shard(void *self, turbo_shard *shard) {
     (void)self;
     if (!object->polling)
         return; /* turbo_server_start() failed: no loop has seen this shard, and the GIL is not held */
-    object->ending = 1;
+    TURBOPY_SET_FLAG(object->ending, 1);
     turbopy_task_leave(object);
     turbopy_shard_cancel_tasks(object);
 }

@@ -16,7 +16,7 @@ typedef struct FieldsObject {
     PyObject_HEAD
     turbo_request *req; /* header and trailer fields: where they are; NULL for a query */
     const source *from; /* and which of them                                           */
-    PyObject *pairs;    /* list of (name, value); of a request: made when first wanted whole */
+    PyObject *pairs;    /* list of (name, value), never changed; of a request: made when first wanted whole */
 } FieldsObject;
 
 /* -- decoding -- */
@@ -135,9 +135,10 @@ static void fields_dealloc(FieldsObject *self) {
 
 /* @return the list of pairs, borrowed. */
 static PyObject *pairs_of(FieldsObject *self) {
-    if (self->pairs == NULL)
-        self->pairs = pairs_of_request(self->from, self->req);
-    return self->pairs;
+    PyObject *pairs = turbopy_seen(&self->pairs);
+    if (pairs == NULL && (pairs = turbopy_made(self, &self->pairs, pairs_of_request(self->from, self->req))) != NULL)
+        Py_DECREF(pairs); /* ours to keep */
+    return pairs;
 }
 
 static int same_name(turbo_str a, const char *b, size_t b_len) {
@@ -233,7 +234,8 @@ static int fields_contains(FieldsObject *self, PyObject *name) {
 /* -- the whole -- */
 
 static Py_ssize_t fields_len(FieldsObject *self) {
-    return self->pairs != NULL ? PyList_GET_SIZE(self->pairs) : (Py_ssize_t)self->from->count(self->req);
+    PyObject *pairs = turbopy_seen(&self->pairs);
+    return pairs != NULL ? PyList_GET_SIZE(pairs) : (Py_ssize_t)self->from->count(self->req);
 }
 
 static PyObject *fields_items(FieldsObject *self, PyObject *unused) {

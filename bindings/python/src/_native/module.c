@@ -38,7 +38,8 @@ static PyObject *module_set_hooks(PyObject *module, PyObject *args, PyObject *kw
         PyObject *hook = kwargs == NULL ? NULL : PyDict_GetItemString(kwargs, hooks[i].name);
         if (hook == NULL)
             return PyErr_Format(PyExc_TypeError, "set_hooks() is missing %s", hooks[i].name);
-        Py_XSETREF(*hooks[i].place, Py_NewRef(hook));
+        if (*hooks[i].place != hook) /* importlib.reload(turbo) gives the same ones while shards use them */
+            Py_XSETREF(*hooks[i].place, Py_NewRef(hook));
     }
     Py_RETURN_NONE;
 }
@@ -52,12 +53,40 @@ static PyObject *module_json_encode(PyObject *module, PyObject *value) {
     return bytes;
 }
 
+#ifdef Py_GIL_DISABLED
+/* What the definition of an extension module says. @return True or False; None: it has no slots, and may have said so in code. */
+static PyObject *stance_of(PyObject *module) {
+    const PyModuleDef *def = PyModule_GetDef(module);
+    if (def == NULL || def->m_slots == NULL) {
+        PyErr_Clear();
+        Py_RETURN_NONE;
+    }
+    for (const PyModuleDef_Slot *slot = def->m_slots; slot->slot != 0; slot++)
+        if (slot->slot == Py_mod_gil)
+            return PyBool_FromLong(slot->value == Py_MOD_GIL_USED);
+    Py_RETURN_TRUE;
+}
+#endif
+
+static PyObject *module_needs_gil(PyObject *module, PyObject *other) {
+    (void)module;
+    if (!PyModule_Check(other))
+        return PyErr_Format(PyExc_TypeError, "a module, not %.100s", Py_TYPE(other)->tp_name);
+#ifdef Py_GIL_DISABLED
+    return stance_of(other);
+#else
+    Py_RETURN_NONE;
+#endif
+}
+
 static PyMethodDef module_methods[] = {
     {"settings", module_settings, METH_NOARGS, "settings($module, /)\n--\n\nThe table of settings: a tuple of turbo.Setting."},
     {"set_hooks", (PyCFunction)(void (*)(void))module_set_hooks, METH_VARARGS | METH_KEYWORDS,
-     "set_hooks($module, **hooks)\n--\n\nThe parts that are written in Python; turbo/__init__.py gives them."},
+     "set_hooks($module, **hooks)\n--\n\nThe parts that are written in Python; turbo/__init__.py gives them,\nbefore there is a server."},
     {"run_interpreter", turbopy_interpreter_run, METH_VARARGS,
      "run_interpreter($module, server, job, /)\n--\n\nCall turbo.inside.main() in a new interpreter: what it returns."},
+    {"needs_gil", module_needs_gil, METH_O,
+     "needs_gil($module, other, /)\n--\n\nWhether importing an extension module turns the GIL of a free-threaded Python on; None: not known."},
     {"json_encode", module_json_encode, METH_O,
      "json_encode($module, value, /)\n--\n\nAs answers that are dicts and lists are encoded: bytes."},
     {NULL, NULL, 0, NULL},
@@ -190,8 +219,8 @@ static void module_free(void *module) {
 
 /*
  * Stances. Several interpreters may load the module, each has its own state, and from 3.13 on a GIL of its own, too: what
- * they share is C's (server.c, interpreter.c). Free-threaded builds
- * turn the GIL on: shards run their handlers in parallel only once the objects that they share have been gone through.
+ * they share is C's (server.c, interpreter.c). Free-threaded builds keep the GIL off: docs/threading.md has which objects
+ * several threads may share.
  */
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
@@ -201,7 +230,7 @@ static PyModuleDef_Slot module_slots[] = {
     {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_SUPPORTED},
 #endif
 #if PY_VERSION_HEX >= 0x030D0000
-    {Py_mod_gil, Py_MOD_GIL_USED},
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
 #endif
     {0, NULL},
 };

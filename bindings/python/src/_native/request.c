@@ -95,9 +95,9 @@ static PyObject *request_method(RequestObject *self, void *unused) {
 
 static PyObject *request_path(RequestObject *self, void *unused) {
     (void)unused;
-    if (self->path == NULL)
-        self->path = utf8(turbo_request_path(self->req));
-    return Py_XNewRef(self->path);
+    PyObject *path = turbopy_seen(&self->path);
+    return path != NULL ? Py_NewRef(path)
+                      : turbopy_made(self, &self->path, utf8(turbo_request_path(self->req)));
 }
 
 static PyObject *request_target(RequestObject *self, void *unused) {
@@ -113,26 +113,26 @@ static PyObject *request_query_string(RequestObject *self, void *unused) {
 
 static PyObject *request_query(RequestObject *self, void *unused) {
     (void)unused;
-    if (self->query == NULL)
-        self->query = turbopy_fields_of_query(turbopy_state_of(self), turbo_request_query(self->req));
-    return Py_XNewRef(self->query);
+    PyObject *query = turbopy_seen(&self->query);
+    return query != NULL ? Py_NewRef(query)
+                      : turbopy_made(self, &self->query, turbopy_fields_of_query(turbopy_state_of(self), turbo_request_query(self->req)));
 }
 
 static PyObject *request_headers(RequestObject *self, void *unused) {
     (void)unused;
-    if (self->headers == NULL)
-        self->headers = turbopy_fields_of_head(turbopy_state_of(self), self->req);
-    return Py_XNewRef(self->headers);
+    PyObject *headers = turbopy_seen(&self->headers);
+    return headers != NULL ? Py_NewRef(headers)
+                      : turbopy_made(self, &self->headers, turbopy_fields_of_head(turbopy_state_of(self), self->req));
 }
 
 static PyObject *request_trailers(RequestObject *self, void *unused) {
+    PyObject *trailers = turbopy_seen(&self->trailers);
     (void)unused;
-    if (self->trailers != NULL)
-        return Py_NewRef(self->trailers);
-    PyObject *trailers = turbopy_fields_of_trailers(turbopy_state_of(self), self->req);
-    if (turbo_request_trailer_count(self->req) > 0) /* else they may come, behind a streamed body */
-        self->trailers = Py_XNewRef(trailers);
-    return trailers;
+    if (trailers != NULL)
+        return Py_NewRef(trailers);
+    int all = turbo_request_trailer_count(self->req) > 0; /* else they may come, behind a streamed body */
+    trailers = turbopy_fields_of_trailers(turbopy_state_of(self), self->req);
+    return all ? turbopy_made(self, &self->trailers, trailers) : trailers;
 }
 
 static int add_param(PyObject *dict, const turbo_request *req, size_t index) {
@@ -149,16 +149,16 @@ static int add_param(PyObject *dict, const turbo_request *req, size_t index) {
 }
 
 static PyObject *request_path_params(RequestObject *self, void *unused) {
+    PyObject *params = turbopy_seen(&self->params);
     (void)unused;
-    if (self->params != NULL)
-        return Py_NewRef(self->params);
+    if (params != NULL)
+        return Py_NewRef(params);
     PyObject *dict = PyDict_New();
     size_t count = turbo_request_param_count(self->req);
     for (size_t i = 0; dict != NULL && i < count; i++)
         if (add_param(dict, self->req, i) < 0)
             Py_CLEAR(dict);
-    self->params = dict;
-    return Py_XNewRef(self->params);
+    return turbopy_made(self, &self->params, dict);
 }
 
 /* -- body -- */

@@ -72,7 +72,7 @@ int turbopy_response_trailer(turbo_request *req, PyObject *name, PyObject *value
 }
 
 static int add_pair(turbo_response *resp, PyObject *pair) {
-    PyObject *fast = PySequence_Fast(pair, "a header field is a pair of name and value");
+    PyObject *fast = turbopy_sequence(pair, "a header field is a pair of name and value");
     int rc = -1;
     if (fast == NULL)
         return -1;
@@ -85,7 +85,7 @@ static int add_pair(turbo_response *resp, PyObject *pair) {
 }
 
 static int add_pairs(turbo_response *resp, PyObject *headers) {
-    PyObject *fast = PySequence_Fast(headers, "headers is a list of pairs");
+    PyObject *fast = turbopy_sequence(headers, "headers is a list of pairs");
     int rc = fast == NULL ? -1 : 0;
     for (Py_ssize_t i = 0; rc == 0 && i < PySequence_Fast_GET_SIZE(fast); i++)
         rc = add_pair(resp, PySequence_Fast_GET_ITEM(fast, i));
@@ -101,6 +101,23 @@ static int add_type(turbo_response *resp, const char *type) {
     else if (rc < 0)
         turbopy_raise(rc, NULL);
     return rc;
+}
+
+void turbopy_response_hold(ResponseObject *held, ResponseObject *response) {
+    Py_BEGIN_CRITICAL_SECTION((PyObject *)response);
+    held->body = Py_XNewRef(response->body);
+    held->headers = Py_XNewRef(response->headers);
+    held->content_type = Py_XNewRef(response->content_type);
+    held->trailers = Py_XNewRef(response->trailers);
+    held->status = response->status;
+    Py_END_CRITICAL_SECTION();
+}
+
+void turbopy_response_let_go(ResponseObject *held) {
+    Py_XDECREF(held->body);
+    Py_XDECREF(held->headers);
+    Py_XDECREF(held->content_type);
+    Py_XDECREF(held->trailers);
 }
 
 const char *turbopy_response_type(const ResponseObject *self, const char *default_type) {

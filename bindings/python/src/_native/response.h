@@ -6,7 +6,7 @@
 
 #include "state.h"
 
-/* Handlers may change the attributes until they return it. */
+/* Handlers may change the attributes until they return it; what several of them return, at once or in turn, is only read. */
 typedef struct ResponseObject {
     PyObject_HEAD
     PyObject *body;         /* StreamingResponse: what gives the parts; FileResponse: the path, str or bytes */
@@ -20,6 +20,12 @@ typedef struct ResponseObject {
 extern PyType_Spec turbopy_response_spec;
 extern PyType_Spec turbopy_stream_spec; /* its base is Response */
 extern PyType_Spec turbopy_file_spec;   /* its base is Response */
+
+/** Copy a response's members, with references, so that they stay while it is answered whoever changes it. */
+void turbopy_response_hold(ResponseObject *held, ResponseObject *response);
+
+/** Let go of them. */
+void turbopy_response_let_go(ResponseObject *held);
 
 /**
  * The C side of a response: status, Content-Type and fields, without a body.

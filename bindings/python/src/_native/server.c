@@ -391,7 +391,7 @@ static PyObject *server_start(ServerObject *self, PyObject *unused) {
     rc = turbo_server_start(self->server);
     Py_END_ALLOW_THREADS
     if (rc == 0)
-        self->started = 1;
+        TURBOPY_SET_FLAG(self->started, 1);
     return result_of(self, rc);
 }
 
@@ -412,7 +412,7 @@ static PyObject *server_wait(ServerObject *self, PyObject *unused) {
     rc = turbo_server_wait(self->server);
     Py_END_ALLOW_THREADS
     if (rc == 0)
-        self->waited = 1;
+        TURBOPY_SET_FLAG(self->waited, 1);
     return result_of(self, rc);
 }
 

@@ -106,10 +106,12 @@ static int apply_one(void *options, set_fn set, error_fn error, PyObject *name, 
 static int apply(void *options, set_fn set, error_fn error, PyObject *values) {
     PyObject *name, *value;
     Py_ssize_t place = 0;
-    while (PyDict_Next(values, &place, &name, &value))
-        if (apply_one(options, set, error, name, value) < 0)
-            return -1;
-    return 0;
+    int rc = 0;
+    Py_BEGIN_CRITICAL_SECTION(values);
+    while (rc == 0 && PyDict_Next(values, &place, &name, &value))
+        rc = apply_one(options, set, error, name, value);
+    Py_END_CRITICAL_SECTION();
+    return rc;
 }
 
 static int set_server(void *options, const char *name, const char *value) {

@@ -50,18 +50,14 @@ static int shard_traverse(ShardObject *self, visitproc visit, void *arg) {
     return 0;
 }
 
+/* Handlers of the pool may still look at these. */
 static void forget_loop(ShardObject *self) {
+    PyObject **const places[] = {&self->timer,       &self->loop,      &self->call_soon,      &self->call_later,
+                                 &self->poll_fn,     &self->late_fn,   &self->on_timer_fn,    &self->on_closed,
+                                 &self->new_background, &self->exception_handlers};
     Py_CLEAR(self->carrier);
-    Py_CLEAR(self->timer);
-    Py_CLEAR(self->loop);
-    Py_CLEAR(self->call_soon);
-    Py_CLEAR(self->call_later);
-    Py_CLEAR(self->poll_fn);
-    Py_CLEAR(self->late_fn);
-    Py_CLEAR(self->on_timer_fn);
-    Py_CLEAR(self->on_closed);
-    Py_CLEAR(self->new_background);
-    Py_CLEAR(self->exception_handlers);
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        turbopy_set(self, places[i], NULL);
 }
 
 static int shard_clear(ShardObject *self) {
@@ -97,7 +93,17 @@ static char call_soon(ShardObject *self, PyObject *fn) {
     return 1;
 }
 
-int turbopy_shard_is_here(const ShardObject *self) { return self->thread == PyThread_get_thread_ident(); }
+int turbopy_shard_is_here(const ShardObject *self) {
+    return __atomic_load_n(&self->thread, __ATOMIC_RELAXED) == PyThread_get_thread_ident();
+}
+
+/* @return 0; -1 with RuntimeError: what follows is for the shard's thread. */
+static int check_here(const ShardObject *self) {
+    if (turbopy_shard_is_here(self))
+        return 0;
+    PyErr_SetString(PyExc_RuntimeError, "this is not the shard's thread");
+    return -1;
+}
 
 void turbopy_shard_answered(ShardObject *self) {
     if (turbopy_shard_is_here(self) && !self->polling && !self->late_scheduled)
@@ -173,12 +179,14 @@ static int poll_some(ShardObject *self) {
 
 static PyObject *shard_poll(ShardObject *self, PyObject *unused) {
     (void)unused;
+    if (check_here(self) < 0)
+        return NULL;
     self->poll_scheduled = 0;
     if (self->closed || self->polling || self->loop == NULL)
         Py_RETURN_NONE;
     int rc = poll_some(self);
     if (rc == TURBO_ECLOSED) {
-        self->closed = 1;
+        TURBOPY_SET_FLAG(self->closed, 1);
         closed(self);
     } else if (rc < 0) {
         return turbopy_raise(rc, NULL);
@@ -190,12 +198,16 @@ static PyObject *shard_poll(ShardObject *self, PyObject *unused) {
 
 /* Send what was answered since the last poll. The answers may have opened a full gate, and nothing else tells. */
 static PyObject *shard_late(ShardObject *self, PyObject *unused) {
+    if (check_here(self) < 0)
+        return NULL;
     self->late_scheduled = 0;
     turbo_shard_flush(self->shard);
     return turbo_shard_queued(self->shard) > 0 ? shard_poll(self, unused) : Py_NewRef(Py_None);
 }
 
 static PyObject *shard_on_timer(ShardObject *self, PyObject *unused) {
+    if (check_here(self) < 0)
+        return NULL;
     Py_CLEAR(self->timer);
     return shard_poll(self, unused);
 }
@@ -234,11 +246,11 @@ static PyObject *shard_attach(ShardObject *self, PyObject *args) {
         forget_loop(self);
         return NULL;
     }
-    self->thread = PyThread_get_thread_ident();
-    self->loop = Py_NewRef(loop);
+    __atomic_store_n(&self->thread, PyThread_get_thread_ident(), __ATOMIC_RELAXED);
     self->on_closed = Py_NewRef(on_closed);
-    self->new_background = Py_NewRef(new_background);
-    self->exception_handlers = PyDict_GET_SIZE(handlers) == 0 ? NULL : Py_NewRef(handlers);
+    turbopy_set(self, &self->loop, Py_NewRef(loop));
+    turbopy_set(self, &self->new_background, Py_NewRef(new_background));
+    turbopy_set(self, &self->exception_handlers, PyDict_GET_SIZE(handlers) == 0 ? NULL : Py_NewRef(handlers));
     if (self->place != NULL)
         *self->place = self;
     Py_RETURN_NONE;
@@ -252,6 +264,8 @@ static PyObject *shard_drive(ShardObject *self, PyObject *unused) {
 
 static PyObject *shard_detach(ShardObject *self, PyObject *unused) {
     (void)unused;
+    if (self->loop != NULL && check_here(self) < 0)
+        return NULL;
     cancel_timer(self);
     forget_loop(self);
     Py_RETURN_NONE;
@@ -259,6 +273,8 @@ static PyObject *shard_detach(ShardObject *self, PyObject *unused) {
 
 static PyObject *shard_forget(ShardObject *self, PyObject *unused) {
     (void)unused;
+    if (turbopy_seen(&self->loop) != NULL)
+        return turbopy_raise(TURBO_ESTATE, "the shard has a loop");
     turbopy_watch_clear(&self->watch);
     turbopy_weighed_clear(&self->weighed);
     Py_RETURN_NONE;
@@ -281,6 +297,8 @@ void turbopy_shard_cancel_tasks(ShardObject *self) {
 
 /* Tasks of requests that go on; a batch's is there once for each of its requests. */
 static PyObject *shard_tasks(ShardObject *self, PyObject *unused) {
+    if (check_here(self) < 0)
+        return NULL;
     PyObject *requests = turbopy_watch_list(&self->watch), *tasks = PySet_New(NULL);
     (void)unused;
     for (Py_ssize_t i = 0; requests != NULL && tasks != NULL && i < PyList_GET_SIZE(requests); i++) {
@@ -315,6 +333,8 @@ static PyObject *shard_finish(ShardObject *self, PyObject *args) {
     PyObject *request, *result;
     int what; /* TURBOPY_FOR_REQUEST or TURBOPY_FOR_FAILED */
     if (!PyArg_ParseTuple(args, "iO!O:_finish", &what, self->st->request_type, &request, &result))
+        return NULL;
+    if (check_here(self) < 0)
         return NULL;
     turbopy_dispatch(self, what, request, Py_NewRef(result));
     Py_RETURN_NONE;
@@ -370,10 +390,23 @@ static PyObject *shard_draining(ShardObject *self, void *unused) {
     return PyBool_FromLong(turbo_shard_draining(self->shard));
 }
 
+static PyObject *shard_loop(ShardObject *self, void *unused) {
+    PyObject *loop = turbopy_get(self, &self->loop);
+    (void)unused;
+    return loop != NULL ? loop : Py_NewRef(Py_None);
+}
+
+static PyObject *shard_closed(ShardObject *self, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(TURBOPY_FLAG(self->closed));
+}
+
 static PyGetSetDef shard_getset[] = {
     {"draining", (getter)shard_draining, NULL,
      "Whether a stop has begun: what streams without an end of its own ends then.", NULL},
     {"pool_threads", (getter)shard_pool_threads, NULL, "Threads of the pool, for routes with threads=.", NULL},
+    {"loop", (getter)shard_loop, NULL, "The asyncio loop; None before and after it runs.", NULL},
+    {"closed", (getter)shard_closed, NULL, "Whether the shard has ended.", NULL},
     {"queued", (getter)shard_queued, NULL, "Requests that wait.", NULL},
     {"inflight", (getter)shard_inflight, NULL, "Requests that handlers work on.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -383,8 +416,6 @@ static PyMemberDef shard_members[] = {
     {"index", T_PYSSIZET, offsetof(ShardObject, index), READONLY, "The shard's number, from 0."},
     {"state", T_OBJECT, offsetof(ShardObject, data), READONLY,
      "A dict for handlers: what a shard owns needs no lock, its handlers run on one thread."},
-    {"loop", T_OBJECT, offsetof(ShardObject, loop), READONLY, "The asyncio loop; None before and after it runs."},
-    {"closed", T_BOOL, offsetof(ShardObject, closed), READONLY, "Whether the shard has ended."},
     {NULL, 0, 0, 0, NULL},
 };
 

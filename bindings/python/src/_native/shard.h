@@ -19,7 +19,10 @@ enum {
     TURBOPY_TASK_POSTED /* elsewhere: loop.run_posted(), which waits for the result */
 };
 
-/* Everything but index, stats, server, thread and loop is used on the shard's thread only. */
+/*
+ * Used on the shard's thread only, but for: st, shard, server, data and index, which never change; thread, ending and closed, which
+ * are atomic; watch, which has a lock; and loop, new_background and exception_handlers, which others read by turbopy_get().
+ */
 typedef struct ShardObject {
     PyObject_HEAD
     turbopy_state *st;

@@ -6,8 +6,11 @@
 
 /*
  * Conventions of this directory. Python's own hold for results (-1 or NULL: an exception is set). Every function runs with the
- * GIL held unless its comment says otherwise. libturbo calls us back only inside turbo_shard_poll(), which poll() calls with the
- * GIL held; its own threads never enter Python (the log callback, log.c, uses no Python).
+ * GIL held, or attached where there is none, unless its comment says otherwise. libturbo calls us back only inside
+ * turbo_shard_poll(), which poll() calls so; its own threads never enter Python (the log callback, log.c, uses no Python).
+ *
+ * Without a GIL: what a shard's thread alone touches needs nothing, and methods that touch it refuse other threads. What several
+ * threads may touch is read and written by the functions below, or is atomic. docs/threading.md says which is which.
  */
 
 #define TURBOPY_LEND_MIN 16384 /* an answer body from here on is lent to the library instead of copied */
@@ -43,10 +46,75 @@ typedef struct turbopy_state {
 #define TURBOPY_X(name) PyObject *name;
     TURBOPY_OBJECTS(TURBOPY_X)
 #undef TURBOPY_X
-    unsigned long long task_names; /* the number in the next task's name */
+    unsigned long long task_names; /* the number in the last task's name; atomic */
     size_t spare_count;
     struct RequestObject *spares[TURBOPY_SPARE_MAX];
 } turbopy_state;
+
+/* -- members that several threads read, and one may write: place is a member of owner -- */
+
+/** A reference to what is there now; NULL when there is nothing. */
+static inline PyObject *turbopy_get(void *owner, PyObject **place) {
+    PyObject *object;
+    (void)owner;
+    Py_BEGIN_CRITICAL_SECTION((PyObject *)owner);
+    object = Py_XNewRef(*place);
+    Py_END_CRITICAL_SECTION();
+    return object;
+}
+
+/** Put something else there, or NULL. Takes object. What was there is let go outside of the lock. */
+static inline void turbopy_set(void *owner, PyObject **place, PyObject *object) {
+    PyObject *old;
+    (void)owner;
+    Py_BEGIN_CRITICAL_SECTION((PyObject *)owner);
+    old = *place;
+    __atomic_store_n(place, object, __ATOMIC_RELEASE);
+    Py_END_CRITICAL_SECTION();
+    Py_XDECREF(old);
+}
+
+/** What is there, which is NULL from now on. @return a reference; NULL when there was nothing. */
+static inline PyObject *turbopy_take(void *owner, PyObject **place) {
+    PyObject *object;
+    (void)owner;
+    Py_BEGIN_CRITICAL_SECTION((PyObject *)owner);
+    object = *place;
+    __atomic_store_n(place, NULL, __ATOMIC_RELEASE);
+    Py_END_CRITICAL_SECTION();
+    return object;
+}
+
+/** What was put there by turbopy_made(), borrowed: it stays as long as owner. NULL: nothing was yet. */
+static inline PyObject *turbopy_seen(PyObject **place) { return __atomic_load_n(place, __ATOMIC_ACQUIRE); }
+
+/**
+ * Something that was made when it was first used: the first one that is put there stays, all threads get that one.
+ *
+ * @param made  taken; NULL, with an exception, is handed on.
+ * @return a new reference.
+ */
+static inline PyObject *turbopy_made(void *owner, PyObject **place, PyObject *made) {
+    PyObject *kept;
+    (void)owner;
+    if (made == NULL)
+        return NULL;
+    Py_BEGIN_CRITICAL_SECTION((PyObject *)owner);
+    kept = *place;
+    if (kept == NULL) {
+        __atomic_store_n(place, made, __ATOMIC_RELEASE);
+        kept = made;
+        made = NULL;
+    }
+    Py_INCREF(kept);
+    Py_END_CRITICAL_SECTION();
+    Py_XDECREF(made);
+    return kept;
+}
+
+/* A flag that another thread may read: nothing is published by it. */
+#define TURBOPY_FLAG(place) __atomic_load_n(&(place), __ATOMIC_RELAXED)
+#define TURBOPY_SET_FLAG(place, value) __atomic_store_n(&(place), (char)(value), __ATOMIC_RELAXED)
 
 /** The state behind an instance of one of our types (not of a subclass of one). */
 static inline turbopy_state *turbopy_state_of(const void *object) {

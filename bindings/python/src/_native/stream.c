@@ -146,7 +146,7 @@ void turbopy_stream_end(RequestObject *request, int ok) {
         turbopy_request_over(request);
         return;
     }
-    if (turbo_request_cancelled(request->req) || request->shard->ending)
+    if (turbo_request_cancelled(request->req) || TURBOPY_FLAG(request->shard->ending))
         PyErr_Clear(); /* nobody is left to take it: the usual end of many streams */
     else
         report(request);

@@ -125,18 +125,18 @@ static void finish_with(TaskObject *self, PyObject *result) {
         self->must_cancel = 0;
         Py_DECREF(result);
         Py_XSETREF(self->exception, turbopy_task_cancelled_error(self));
-        self->state = TURBOPY_CANCELLED;
+        TURBOPY_SET_FLAG(self->state, TURBOPY_CANCELLED);
         return;
     }
     self->result = result;
-    self->state = TURBOPY_FINISHED;
+    TURBOPY_SET_FLAG(self->state, TURBOPY_FINISHED);
 }
 
 static void finish_with_error(TaskObject *self) {
     PyObject *exception = PyErr_GetRaisedException();
-    self->state = PyErr_GivenExceptionMatches(exception, self->shard->st->CancelledError) ? TURBOPY_CANCELLED
-                                                                                        : TURBOPY_FINISHED;
+    int cancelled = PyErr_GivenExceptionMatches(exception, self->shard->st->CancelledError);
     Py_XSETREF(self->exception, exception);
+    TURBOPY_SET_FLAG(self->state, cancelled ? TURBOPY_CANCELLED : TURBOPY_FINISHED);
 }
 
 /* Throw exception (borrowed) into the coroutine. */
@@ -274,16 +274,16 @@ static int is_ours_alone(const ShardObject *shard, const TaskObject *task) {
 }
 
 static void begin(TaskObject *task, int what, PyObject *owner, PyObject *coro, PyObject *context) {
-    task->state = TURBOPY_PENDING;
+    TURBOPY_SET_FLAG(task->state, TURBOPY_PENDING);
     task->what = (char)what;
     task->owner = Py_NewRef(owner);
     task->coro = coro;
     task->context = context;
-    Py_CLEAR(task->name);
+    turbopy_set(task, &task->name, NULL);
 }
 
 static void wipe(TaskObject *task) {
-    task->state = TURBOPY_FINISHED; /* all_tasks() passes over it */
+    TURBOPY_SET_FLAG(task->state, TURBOPY_FINISHED); /* all_tasks() passes over it */
     task->must_cancel = task->blocking = 0;
     task->cancels = 0;
     Py_CLEAR(task->coro);

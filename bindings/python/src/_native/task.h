@@ -8,6 +8,9 @@
 enum { TURBOPY_PENDING = 0, TURBOPY_CANCELLED, TURBOPY_FINISHED };
 
 /*
+ * For its shard's thread, as asyncio's own is; done(), get_loop() and the name are for any, since asyncio.all_tasks() and
+ * debuggers ask for them.
+ *
  * A task is a carrier first: the shard keeps one that is entered as the loop's current task, and steps coroutines in it
  * one after the other for as long as they end at their first step and nobody has kept the task. The first coroutine that
  * suspends takes the task with it: it is then registered with asyncio, and the shard makes a new carrier when it needs one.

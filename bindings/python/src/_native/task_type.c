@@ -107,7 +107,7 @@ static void task_dealloc(TaskObject *self) {
 
 static PyObject *task_done(TaskObject *self, PyObject *unused) {
     (void)unused;
-    return PyBool_FromLong(self->state != TURBOPY_PENDING);
+    return PyBool_FromLong(TURBOPY_FLAG(self->state) != TURBOPY_PENDING);
 }
 
 static PyObject *task_cancelled(TaskObject *self, PyObject *unused) {
@@ -275,16 +275,18 @@ static PyObject *task_get_context(TaskObject *self, PyObject *unused) {
 
 static PyObject *task_get_name(TaskObject *self, PyObject *unused) {
     (void)unused;
-    if (self->name == NULL)
-        self->name = PyUnicode_FromFormat("Turbo-%llu", ++self->shard->st->task_names);
-    return Py_XNewRef(self->name);
+    PyObject *name = turbopy_get(self, &self->name);
+    if (name != NULL)
+        return name;
+    unsigned long long number = __atomic_add_fetch(&self->shard->st->task_names, 1, __ATOMIC_RELAXED);
+    return turbopy_made(self, &self->name, PyUnicode_FromFormat("Turbo-%llu", number));
 }
 
 static PyObject *task_set_name(TaskObject *self, PyObject *value) {
     PyObject *name = PyObject_Str(value);
     if (name == NULL)
         return NULL;
-    Py_XSETREF(self->name, name);
+    turbopy_set(self, &self->name, name);
     Py_RETURN_NONE;
 }
 

@@ -7,14 +7,16 @@
 #include "shard.h"
 
 PyObject *turbopy_wait_new(RequestObject *request, PyObject **place) {
-    if (request->shard->loop == NULL)
+    PyObject *loop = turbopy_get(request->shard, &request->shard->loop);
+    if (loop == NULL)
         return turbopy_raise(TURBO_ECLOSED, "the shard has ended");
-    PyObject *future = PyObject_CallMethodNoArgs(request->shard->loop, request->shard->st->str_create_future);
+    PyObject *future = PyObject_CallMethodNoArgs(loop, request->shard->st->str_create_future);
+    Py_DECREF(loop);
     if (future == NULL)
         return NULL;
-    Py_XSETREF(*place, Py_NewRef(future));
+    turbopy_set(request, place, Py_NewRef(future)); /* mode="single": not on the shard's thread */
     if (turbopy_watch_add(&request->shard->watch, request) < 0) {
-        Py_CLEAR(*place);
+        turbopy_set(request, place, NULL);
         Py_CLEAR(future);
     }
     return future;
@@ -22,10 +24,9 @@ PyObject *turbopy_wait_new(RequestObject *request, PyObject **place) {
 
 void turbopy_wait_done(RequestObject *request, PyObject **place) {
     turbopy_state *st = request->shard->st;
-    PyObject *future = *place, *done, *set = NULL;
+    PyObject *future = turbopy_take(request, place), *done, *set = NULL;
     if (future == NULL)
         return;
-    *place = NULL;
     done = PyObject_CallMethodNoArgs(future, st->str_done);
     if (done == Py_False) /* else its waiter was cancelled */
         set = PyObject_CallMethodOneArg(future, st->str_set_result, Py_None);

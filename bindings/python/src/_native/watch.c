@@ -3,6 +3,14 @@
 
 #define SIZE_FIRST 64
 
+#ifdef Py_GIL_DISABLED
+#define LOCK(map) PyMutex_Lock(&(map)->lock)
+#define UNLOCK(map) PyMutex_Unlock(&(map)->lock)
+#else
+#define LOCK(map) (void)(map)
+#define UNLOCK(map) (void)(map)
+#endif
+
 static size_t home_of(const turbopy_watch *map, const turbo_request *req) {
     uint64_t mixed = (uint64_t)(uintptr_t)req * UINT64_C(0x9E3779B97F4A7C15); /* allocators leave the low bits 0 */
     return (size_t)(mixed >> 32) & (map->size - 1);
@@ -27,11 +35,12 @@ static int grow(turbopy_watch *map) {
         if (map->slots[i] != NULL)
             bigger.slots[slot_of(&bigger, map->slots[i]->req)] = map->slots[i];
     PyMem_Free(map->slots);
-    *map = bigger;
+    map->slots = bigger.slots;
+    map->size = bigger.size;
     return 0;
 }
 
-int turbopy_watch_add(turbopy_watch *map, RequestObject *request) {
+static int add_locked(turbopy_watch *map, RequestObject *request) {
     if (request->watched)
         return 0;
     if (map->count * 2 >= map->size && grow(map) < 0)
@@ -40,6 +49,13 @@ int turbopy_watch_add(turbopy_watch *map, RequestObject *request) {
     map->count++;
     request->watched = 1;
     return 0;
+}
+
+int turbopy_watch_add(turbopy_watch *map, RequestObject *request) {
+    LOCK(map);
+    int rc = add_locked(map, request);
+    UNLOCK(map);
+    return rc;
 }
 
 /* Close the gap at `at`: what was probed past it moves back, so that lookups need no tombstones. */
@@ -56,30 +72,43 @@ static void close_gap(turbopy_watch *map, size_t at) {
 }
 
 void turbopy_watch_drop_idle(turbopy_watch *map, RequestObject *request) {
-    if (!request->watched || request->task != NULL || request->writable != NULL ||
-        request->readable != NULL || request->lent != NULL)
-        return;
-    request->watched = 0;
-    map->count--;
-    close_gap(map, slot_of(map, request->req));
-    Py_DECREF(request);
+    LOCK(map);
+    int idle = request->watched && request->task == NULL && turbopy_seen(&request->writable) == NULL &&
+               request->readable == NULL && request->lent == NULL;
+    if (idle) {
+        request->watched = 0;
+        map->count--;
+        close_gap(map, slot_of(map, request->req));
+    }
+    UNLOCK(map);
+    if (idle)
+        Py_DECREF(request);
 }
 
-RequestObject *turbopy_watch_find(const turbopy_watch *map, const turbo_request *req) {
-    return map->count == 0 ? NULL : map->slots[slot_of(map, req)];
+RequestObject *turbopy_watch_find(turbopy_watch *map, const turbo_request *req) {
+    LOCK(map);
+    RequestObject *found = map->count == 0 ? NULL : map->slots[slot_of(map, req)];
+    Py_XINCREF(found);
+    UNLOCK(map);
+    return found;
 }
 
-PyObject *turbopy_watch_list(const turbopy_watch *map) {
+PyObject *turbopy_watch_list(turbopy_watch *map) {
     PyObject *list = PyList_New(0);
+    LOCK(map);
     for (size_t i = 0; list != NULL && i < map->size; i++)
         if (map->slots[i] != NULL && PyList_Append(list, (PyObject *)map->slots[i]) < 0)
             Py_CLEAR(list);
+    UNLOCK(map);
     return list;
 }
 
 void turbopy_watch_clear(turbopy_watch *map) {
-    turbopy_watch old = *map;
-    *map = (turbopy_watch){0};
+    LOCK(map);
+    turbopy_watch old = {.slots = map->slots, .size = map->size};
+    map->slots = NULL;
+    map->size = map->count = 0;
+    UNLOCK(map);
     for (size_t i = 0; i < old.size; i++) {
         RequestObject *request = old.slots[i];
         if (request == NULL)

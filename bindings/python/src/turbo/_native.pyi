@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from types import ModuleType
 from typing import (
     Any,
     AsyncIterator,
@@ -271,6 +272,7 @@ class Task(Generic[T]):
 def settings() -> Tuple[Setting, ...]: ...
 def json_encode(value: Any, /) -> bytes: ...
 def run_interpreter(server: Optional[Server], job: str, /) -> Optional[str]: ...
+def needs_gil(other: ModuleType, /) -> Optional[bool]: ...
 def set_hooks(
     *,
     log_failure: Callable[[Any, BaseException], None],

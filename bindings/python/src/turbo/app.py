@@ -1,6 +1,7 @@
 """The application: routes, and the life of the server that serves them."""
 
 import atexit
+import threading
 import weakref
 from types import TracebackType
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, TypeVar, Union, overload
@@ -23,12 +24,15 @@ H = TypeVar("H", bound=Handler)
 F = TypeVar("F", bound=Callable[..., Any])
 
 _running: "weakref.WeakSet[App]" = weakref.WeakSet()
+_running_lock = threading.Lock()
 
 
 @atexit.register
 def _stop_all() -> None:
     """Before the interpreter goes: its threads must not be in the middle of a request then."""
-    for app in list(_running):
+    with _running_lock:
+        apps = list(_running)
+    for app in apps:
         app.stop()
 
 
@@ -274,8 +278,10 @@ class App:
         if not wait or executor.is_own_thread():
             return
         executor.join()
-        self._executor = None
-        _running.discard(self)
+        with _running_lock:
+            if self._executor is executor:  # else another thread has stopped it too, and it was started again
+                self._executor = None
+                _running.discard(self)
 
     def __enter__(self) -> "App":
         return self
@@ -342,8 +348,9 @@ class App:
         handlers = self._make_exception_handlers(watch)
         executor = make(server, config, self._lifecycle, handlers, watch, on_end)
         executor.start()
-        self._server, self._executor, self._config = server, executor, config
-        _running.add(self)
+        with _running_lock:
+            self._server, self._executor, self._config = server, executor, config
+            _running.add(self)
 
     def _run(self, config: Config, choice: Choice, make: Callable[..., Executor] = Executor) -> int:
         """Serve in this process until a signal, or stop(). Returns how many requests had no answer."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import inspect
+import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
@@ -21,19 +22,23 @@ class Drain:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._deadline: Optional[float] = None
+        self._lock = threading.Lock()  # of writers
 
     def begin(self) -> None:
         """The stop begins now, unless it has before. Any thread."""
-        if self._deadline is None:
-            self._deadline = time.monotonic() + self._seconds
+        with self._lock:
+            if self._deadline is None:
+                self._deadline = time.monotonic() + self._seconds
 
     def abort(self) -> None:
         """The time is up. Any thread."""
-        self._deadline = time.monotonic()
+        with self._lock:
+            self._deadline = time.monotonic()
 
     def left(self) -> float:
         """Seconds; 0 when the time is up. Any thread."""
-        return float("inf") if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        deadline = self._deadline
+        return float("inf") if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 class Calls:

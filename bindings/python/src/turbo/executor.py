@@ -8,7 +8,7 @@ from ._native import Server, Shard
 from .background import Drain
 from .config import Config
 from .errors import logger
-from .gil import SwitchInterval, gil_enabled
+from .gil import SwitchInterval, free_threaded, gil_enabled, why_enabled
 from .lifecycle import Hook, Lifecycle, Stage
 from .single import SharedLoop, WorkerThread
 from .slow import Watch
@@ -47,6 +47,8 @@ class Executor:
         self._on_end = on_end
         self._drain = Drain(server.drain_timeout_ms / 1000)
         self._lock = threading.Lock()
+        self._join_lock = threading.Lock()
+        self._joined = False
         self._running = len(server.shards)
         self._threads: List[Any] = []  # ShardThread, or what else has its methods
         self._pool: List[PoolThread] = []
@@ -93,13 +95,11 @@ class Executor:
         return current is self._shared or current in self._threads or current in self._pool
 
     def join(self) -> None:
-        """Wait for the end of the threads, ours first, then the library's."""
-        self._join_threads()
-        self._server.wait()
-        for shard in self._server.shards:
-            shard.forget()
-        forward_logs(self._server)
-        self._switch_interval.unset()
+        """Wait for the end of the threads, ours first, then the library's. Any thread; a second one waits for the first."""
+        with self._join_lock:
+            if not self._joined:
+                self._join_all()
+            self._joined = True
 
     def loop_name(self) -> str:
         """The module of the class of the loops, for the line that says where the server listens."""
@@ -139,6 +139,7 @@ class Executor:
         """What else runs handlers, or looks at them."""
         self._pool = [PoolThread(shard, i) for shard in self._server.shards for i in range(shard.pool_threads)]
         threads = len(self._threads) + len(self._pool)
+        self._tell_of_gil()
         set_switch_interval(self._switch_interval, self._config.switch_interval_us, threads)
         for worker in self._pool:
             worker.start()
@@ -165,6 +166,14 @@ class Executor:
         if last:
             self._on_end()
 
+    def _join_all(self) -> None:
+        self._join_threads()
+        self._server.wait()
+        for shard in self._server.shards:
+            shard.forget()
+        forward_logs(self._server)
+        self._switch_interval.unset()
+
     def _join_threads(self) -> None:
         for thread in self._threads:
             thread.join()
@@ -180,3 +189,14 @@ class Executor:
         for thread in self._threads:
             thread.end_soon()
         self._join_threads()
+
+    def _tell_of_gil(self) -> None:
+        """Whoever runs a free-threaded build wants handlers to run in parallel."""
+        if free_threaded() and gil_enabled():
+            threads = len(self._threads) + len(self._pool)
+            logger.warning(
+                "the GIL of this free-threaded Python is on: %s; so the %d threads that run handlers take turns, and use "
+                "one CPU between them",
+                why_enabled(),
+                threads,
+            )

@@ -1,8 +1,13 @@
 """How threads that run Python take turns, where an interpreter runs one at a time."""
 
+import importlib.machinery
 import sys
+import sysconfig
 import threading
+import types
 from typing import Callable, List, Optional
+
+from ._native import needs_gil
 
 _lock = threading.Lock()
 _wanted: List[float] = []  # seconds, of all servers that run
@@ -13,6 +18,29 @@ def gil_enabled() -> bool:
     """Whether this interpreter runs one thread at a time."""
     check: Optional[Callable[[], bool]] = getattr(sys, "_is_gil_enabled", None)
     return True if check is None else check()
+
+
+def free_threaded() -> bool:
+    """Whether this Python was built so that it can do without a GIL."""
+    return bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+
+def why_enabled() -> str:
+    """What has turned the GIL of a free-threaded build on, as far as that can be known."""
+    if getattr(sys.flags, "gil", None) == 1:
+        return "PYTHON_GIL=1 or -X gil=1 asks for it"
+    modules = [module for module in sys.modules.copy().values() if _is_extension(module)]
+    needing = sorted(module.__name__ for module in modules if needs_gil(module))
+    if needing:
+        return f"importing {', '.join(needing)} has turned it on"
+    unknown = sorted(module.__name__ for module in modules if needs_gil(module) is None)
+    return f"importing {' or '.join(unknown)} may have turned it on" if unknown else "what has turned it on is not known"
+
+
+def _is_extension(module: object) -> bool:
+    spec = getattr(module, "__spec__", None)
+    loader = getattr(spec, "loader", None)
+    return isinstance(module, types.ModuleType) and isinstance(loader, importlib.machinery.ExtensionFileLoader)
 
 
 class SwitchInterval:

@@ -11,6 +11,7 @@ from typing import Any, Callable, Coroutine, Dict, Generator, List, Optional, Un
 
 from ._native import Request, main_interpreter
 from .errors import logger
+from .gil import gil_enabled
 
 Owner = Union[Request, List[Request]]
 Handler = Callable[..., Any]
@@ -27,6 +28,12 @@ def _name(owner: Owner) -> str:
 def _shard(owner: Owner) -> int:
     request = owner[0] if isinstance(owner, list) else owner
     return request.shard.index
+
+
+def _stack(thread: int) -> Optional[str]:
+    """Where a thread is; None: it is not there. With a GIL only: frames that run meanwhile cannot be looked at."""
+    frame = sys._current_frames().get(thread)
+    return None if frame is None else "".join(traceback.format_stack(frame))
 
 
 class Step:
@@ -65,18 +72,17 @@ class Watch:
     def _look(self) -> None:
         while not self._end.wait(self._limit / LOOKS):
             now = time.monotonic()
-            for thread, step in list(self._steps.items()):
+            for thread, step in self._steps.copy().items():
                 if not step.told and now - step.since > self._limit:
                     self._tell(thread, step)
 
     def _tell(self, thread: int, step: Step) -> None:
-        frame = sys._current_frames().get(thread)
-        if frame is None or self._steps.get(thread) is not step:
+        where = _stack(thread) if gil_enabled() else ""
+        if where is None or self._steps.get(thread) is not step:
             return  # it has ended just now, and tells so itself
         step.told = True
-        where = "".join(traceback.format_stack(frame))
-        ms = self._limit * 1000
-        logger.warning("%s blocks shard %d for over %g ms, at:\n%s", _name(step.owner), _shard(step.owner), ms, where)
+        ms, at = self._limit * 1000, f", at:\n{where}" if where else ""
+        logger.warning("%s blocks shard %d for over %g ms%s", _name(step.owner), _shard(step.owner), ms, at)
 
     # -- the handlers' threads --
 
