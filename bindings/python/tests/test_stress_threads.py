@@ -253,12 +253,12 @@ def shared() -> Any:
     state.readers.shutdown()
 
 
-def test_every_answer_is_right_and_counted_once(shared: Shared, loop_name: str, task_name: str,
-                                                caplog: pytest.LogCaptureFixture) -> None:
+def serve_rounds(shared: Shared, **settings: Any) -> None:
+    """Every answer is right, and counted once."""
     app = shared.app
     for _ in range(ROUNDS):
         shared.background.value = 0
-        app.start(port=0, shards=SHARDS, loop=loop_name, task=task_name)
+        app.start(port=0, shards=SHARDS, **settings)
         watcher = Watcher(shared)
         clients = [Client(shared, app.port, i) for i in range(CLIENTS)]
         for thread in (watcher, *clients):
@@ -272,7 +272,21 @@ def test_every_answer_is_right_and_counted_once(shared: Shared, loop_name: str, 
         assert sum(shard.stats()["requests"] for shard in app.shards) == CLIENTS * REQUESTS
         assert shared.background.value == sum_of(clients, IN_BACKGROUND)
         assert shared.wrong == []
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def errors_of(caplog: pytest.LogCaptureFixture) -> List[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_every_answer_is_right_and_counted_once(shared: Shared, loop_name: str, task_name: str,
+                                                caplog: pytest.LogCaptureFixture) -> None:
+    serve_rounds(shared, loop=loop_name, task=task_name)
+    assert errors_of(caplog) == []
+
+
+def test_so_it_is_where_one_loop_serves_all_workers(shared: Shared, caplog: pytest.LogCaptureFixture) -> None:
+    serve_rounds(shared, mode="single")
+    assert errors_of(caplog) == []
 
 
 def test_stops_in_the_middle(shared: Shared) -> None:
