@@ -1,5 +1,6 @@
 """The threads behind a server: one for each shard, and in mode="single" that of the loop which they share."""
 
+import logging
 import sys
 import threading
 from typing import Any, Callable, Dict, List, Optional
@@ -8,7 +9,7 @@ from ._native import Server, Shard
 from .background import Drain
 from .config import Config
 from .errors import logger
-from .gil import SwitchInterval, free_threaded, gil_enabled, why_enabled
+from .gil import SwitchInterval, asked_for, free_threaded, gil_enabled, why_enabled
 from .lifecycle import Hook, Lifecycle, Stage
 from .single import SharedLoop, WorkerThread
 from .slow import Watch
@@ -191,10 +192,11 @@ class Executor:
         self._join_threads()
 
     def _tell_of_gil(self) -> None:
-        """Whoever runs a free-threaded build wants handlers to run in parallel."""
+        """Whoever runs a free-threaded build wants handlers to run in parallel, or has asked for a GIL."""
         if free_threaded() and gil_enabled():
             threads = len(self._threads) + len(self._pool)
-            logger.warning(
+            logger.log(
+                logging.INFO if asked_for() else logging.WARNING,
                 "the GIL of this free-threaded Python is on: %s; so the %d threads that run handlers take turns, and use "
                 "one CPU between them",
                 why_enabled(),

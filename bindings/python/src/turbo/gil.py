@@ -25,9 +25,14 @@ def free_threaded() -> bool:
     return bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
+def asked_for() -> bool:
+    """Whether who started this Python wants a GIL."""
+    return getattr(sys.flags, "gil", None) == 1
+
+
 def why_enabled() -> str:
     """What has turned the GIL of a free-threaded build on, as far as that can be known."""
-    if getattr(sys.flags, "gil", None) == 1:
+    if asked_for():
         return "PYTHON_GIL=1 or -X gil=1 asks for it"
     modules = [module for module in sys.modules.copy().values() if _is_extension(module)]
     needing = sorted(module.__name__ for module in modules if needs_gil(module))
