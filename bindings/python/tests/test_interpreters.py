@@ -146,6 +146,20 @@ def batch_sync(requests):
     return [ValueError("one of them") if request.body == b"bad" else request.body for request in requests]
 
 
+weighed = []
+
+
+def weigh(request):
+    weighed.append(request)
+    return len(request.body)
+
+
+@app.post("/weighed", batch=8, batch_wait_ms=20, weight=weigh, weight_max=4)
+def by_weight(requests):
+    mine = all(request in weighed for request in requests)
+    return [f"{len(requests)} {mine}" for request in requests]
+
+
 @app.get("/raises")
 def raises(request):
     raise ValueError("a handler's")
@@ -297,6 +311,12 @@ def test_batches(handlers: Run) -> None:
         whole = pipelined(handlers.client(), "/batch", [b"first-", b"second-", b"third-"])
         assert whole.count(b"HTTP/1.1 200") == 3
         assert 0 < whole.index(b"first-") < whole.index(b"second-") < whole.index(b"third-")
+
+
+def test_weights(handlers: Run) -> None:
+    for _ in range(SHARDS):  # each interpreter weighs by its own function
+        whole = pipelined(handlers.client(), "/weighed", [b"12", b"34", b"5"])
+        assert whole.count(b"1 True") == 3  # POSTs of a connection share no batch
 
 
 def test_one_of_a_batch_fails(handlers: Run, capfd: pytest.CaptureFixture[str]) -> None:
