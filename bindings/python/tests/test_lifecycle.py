@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Type
 
 import pytest
 import turbo
@@ -119,6 +119,33 @@ def test_stop_from_a_handler(serve: Serve) -> None:
     app.stop()
     with pytest.raises(OSError):
         client.get("/")
+
+
+@pytest.mark.parametrize("mode", ["sharded", "single"])
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_exit_in_a_callback_stops_the_app_in_order(
+    serve: Serve, failures: Any, loop_name: str, mode: str, error: Type[BaseException]
+) -> None:
+    app, stopped = hello(), []
+    app.on_stop(stopped.append)
+
+    def leave() -> None:
+        raise error(3)
+
+    @app.get("/leave")
+    async def handler(request: turbo.Request) -> bytes:
+        asyncio.get_running_loop().call_soon(leave)
+        await asyncio.sleep(0.05)
+        return b"answered behind it"
+
+    client = serve(app, loop=loop_name, mode=mode, shards=2)
+    assert client.get("/leave").body == b"answered behind it"
+    wait_until(lambda: all(shard.closed for shard in app.shards))
+    app.stop()
+    assert sorted(shard.index for shard in stopped) == [0, 1]
+    (record,) = failures()
+    assert f"{error.__name__} on turbo-" in record.getMessage()
+    assert client.app.stats()["answered"] == client.app.stats()["taken"] == 1
 
 
 def test_stop_without_waiting(serve: Serve) -> None:

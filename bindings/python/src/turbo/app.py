@@ -17,6 +17,7 @@ from .parallel import Choice
 from .routes import Handler, Route, make_route
 from .signals import StopSignals
 from .slow import Watch
+from .threads import nothing
 
 __all__ = ["App"]
 
@@ -34,10 +35,6 @@ def _stop_all() -> None:
         apps = list(_running)
     for app in apps:
         app.stop()
-
-
-def _nothing() -> None:
-    """Nobody wants to know about the end."""
 
 
 def _no_probe(named: str) -> Optional[str]:
@@ -257,7 +254,7 @@ class App:
         given = {**settings, **named, "switch_interval_us": switch_interval_us, "parallel": parallel}
         config = make_config(host, port, given)
         config.choose(None, _no_probe)
-        self._start(config, _nothing)
+        self._start(config, nothing)
         return self
 
     def run(self, host: str = "127.0.0.1", port: int = 8000, **settings: Any) -> int:

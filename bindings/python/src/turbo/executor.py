@@ -123,10 +123,12 @@ class Executor:
         process = self._lifecycle.stage("process", "the process")
         if self._config.mode == "single":
             self._shared = SharedLoop("turbo-loop", self._config, [process])
+            self._shared.on_exit = self.stop
             self._shared.start()
             self._shared.wait_ready()
         for shard in self._server.shards:
             thread = self._make_thread(shard, process)
+            thread.on_exit = self.stop
             self._threads.append(thread)
             thread.start()
             if shard.index == 0 and not process.is_empty():

@@ -23,7 +23,7 @@ from .lifecycle import Hook, Stage
 from .links import Link
 from .loading import load
 from .slow import Watch
-from .threads import PoolThread, ShardThread
+from .threads import PoolThread, ShardThread, nothing
 
 REFUSED_MAX = 100  # of which the exceptions are kept: an app may try again and again
 
@@ -82,10 +82,6 @@ class Others:
         self.stopped = threading.Event()
 
 
-def _nothing() -> None:
-    """The main interpreter sees the end of the thread."""
-
-
 class Work:
     """What else runs while the shard does: the threads of its pool, and the one that looks for slow handlers."""
 
@@ -127,7 +123,7 @@ class InsideShard(ShardThread):
         link: Link,
         work: Work,
     ) -> None:
-        super().__init__(shard, config, stages, handlers, drain, _nothing)
+        super().__init__(shard, config, stages, handlers, drain, nothing)  # the main interpreter sees the end
         self._link = link
         self._work = work
         self._stopped_others = Others()
@@ -216,13 +212,15 @@ def serve(server: Server, app: App, job: Dict[str, Any]) -> Optional[BaseExcepti
     index, config = job["index"], Config(**job["config"])
     shard, link, drain = server.shards[index], Link(job["fd"]), Drain(server.drain_timeout_ms / 1000)
     watch = Watch(config.slow_ms) if config.slow_ms else None
-    handlers = app._join(server, watch, InsideExecutor(server, drain, link))
+    executor = InsideExecutor(server, drain, link)
+    handlers = app._join(server, watch, executor)
     stages = [app._lifecycle.stage("shard", f"shard {index}", shard)]
     if index == 0:
         process = app._lifecycle.stage("process", "the process")
         stages = stages if process.is_empty() else [process, *stages]
     work = Work(shard, config, watch)
     thread = InsideShard(shard, config, stages, handlers, drain, link, work)
+    thread.on_exit = executor.stop
     thread.run()
     work.end()
     return thread.error

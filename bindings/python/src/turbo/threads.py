@@ -36,6 +36,10 @@ def end_tasks(loop: asyncio.AbstractEventLoop, name: str) -> None:
         logger.warning("%s: threads of the loop's executor have not ended", name)
 
 
+def nothing() -> None:
+    """What is called where nobody wants to know."""
+
+
 class LoopThread(threading.Thread):
     """A thread that makes a loop, runs it and cleans up after it.
 
@@ -48,6 +52,7 @@ class LoopThread(threading.Thread):
         self.loop: Optional[asyncio.AbstractEventLoop] = None
         self.error: Optional[BaseException] = None
         self.stages = stages
+        self.on_exit = nothing  # called when a callback on the loop has asked for the program's end
         self.stopped = threading.Event()  # nothing of the application's runs here any more, but for what is cancelled
         self._config = config
         self._ready = threading.Event()
@@ -92,7 +97,7 @@ class LoopThread(threading.Thread):
 
     def _run_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            loop.run_forever()
+            self._run_to_end(loop)
             self._end(loop)
         except BaseException:
             logger.critical("the loop of %s has failed", self.name, exc_info=True)
@@ -100,6 +105,19 @@ class LoopThread(threading.Thread):
             self._before_close()
             asyncio.set_event_loop(None)
             loop.close()
+
+    def _run_to_end(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Until somebody stops the loop, and its shard has ended.
+
+        SystemExit and KeyboardInterrupt of a callback or a task come out of run_forever(): a program that one thread ran
+        would end with them. So the app stops, in order, for which its loops have to go on.
+        """
+        while True:
+            try:
+                return loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                logger.critical("%s on %s: stopping", type(error).__name__, self.name, exc_info=True)
+                self.on_exit()
 
     def _run_hook(self, fn: Hook, *args: Any) -> None:
         assert self.loop is not None
