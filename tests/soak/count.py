@@ -7,7 +7,7 @@ After each slice, with nothing connected, RSS is read. What must hold:
 - every answer has its status, and the server counts at least as many as the clients got;
 - the median RSS of the last tenth of the slices is less than 2 MiB above that of the second tenth (the first warms up);
 - descriptors and threads at the end are as many as after the first slice (which starts what is started on demand);
-- standard error has the tracebacks of /fail and nothing else.
+- standard error has the tracebacks of /fail, the lines of start and stop, and nothing else.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import List, NamedTuple, Tuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 
-from harness import Server, wait_until  # noqa: E402
+from harness import SAID, Server, wait_until  # noqa: E402
 from load import Load as MixedLoad  # noqa: E402
 
 PROGRAM = ROOT / "build/release/tests/bench/load"
@@ -112,7 +112,7 @@ def check_counts(stats: dict, answered: int) -> List[str]:
 
 def check_errors(errors: str, failures: int) -> List[str]:
     told = errors.count("RuntimeError: this handler fails")
-    known = ("Traceback (most recent call last):", "RuntimeError: this handler fails", "handler failed: GET /fail")
+    known = ("Traceback (most recent call last):", "RuntimeError: this handler fails", "handler failed: GET /fail", *SAID)
     rest = [line for line in errors.splitlines() if line and line[0] != " " and not any(word in line for word in known)]
     problems = [f"standard error: {rest[:5]}"] if rest else []
     return problems + ([f"{failures} failures, {told} of them told"] if told != failures else [])
