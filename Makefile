@@ -150,6 +150,7 @@ bench-parallel: build-all
 	@sh scripts/deps.sh bench freethreaded
 	@sh scripts/venv.sh
 	@python=$$(sh scripts/python-freethreaded.sh) && PYTHON=$$python sh scripts/venv.sh venv-3.13t
+	@python=$$(sh scripts/find-python.sh 3.13 2>/dev/null) && PYTHON=$$python sh scripts/venv.sh venv-3.13 || true
 	@$(PYTHON) tests/bench/bench_parallel.py
 
 bench-instructions: build-all

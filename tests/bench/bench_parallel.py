@@ -8,30 +8,28 @@ A mode is NAME=INTERPRETER [its options] [-- arguments of parallel_app.py behind
 """
 
 import argparse
-import contextlib
 import os
 import shlex
 import sys
 import time
-from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence
+from typing import List, NamedTuple, Sequence
 
 import bench
 import machine
 import processes
 import report
+import rounds
 from loads import Wrk, measure
-from servers import HERE, ROOT, Program, Server
+from servers import HERE, ROOT, Program
 
 PAGE = ROOT / "docs/benchmarks.md"
-MARK, END = "<!-- parallel: figures -->\n", "<!-- parallel: end -->"
 SHARDS = (1, 2)
 CONNECTIONS = 16
 LOADS = {
     "one route": Wrk(CONNECTIONS, 1, f"wrk -t1 -c{CONNECTIONS} on one hot route"),
     "16 routes": Wrk(CONNECTIONS, 1, f"wrk -t1 -c{CONNECTIONS} on sixteen routes in turn", routes=16),
 }
-FREE = ROOT / "build/venv-3.13t/bin/python"
+STOCK, NEWER, FREE = "venv", "venv-3.13", "venv-3.13t"  # environments below build/
 
 
 class Mode(NamedTuple):
@@ -52,7 +50,15 @@ def parse(text: str) -> Mode:
 
 
 def defaults() -> List[Mode]:
-    return [Mode("stock, one GIL", [str(ROOT / "build/venv/bin/python")], []), Mode("free-threaded", [str(FREE)], [])]
+    """Each way, as far as there is a Python for it."""
+    modes = []
+    for way, venv in ("gil", STOCK), ("processes", STOCK), ("interpreters", NEWER), ("free-threaded", FREE):
+        python = ROOT / "build" / venv / "bin/python"
+        if python.exists():
+            modes.append(Mode(way, [str(python)], [f"parallel={way}"]))
+        else:
+            print(f"left out: {way}, as there is no {python}")
+    return modes
 
 
 def program(mode: Mode, shards: int) -> Program:
@@ -61,41 +67,26 @@ def program(mode: Mode, shards: int) -> Program:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mode", action="append", type=parse, metavar="NAME=INTERPRETER ...", help="may be repeated")
-    parser.add_argument("--rounds", type=int, default=int(os.environ.get("PARALLEL_ROUNDS", "5")), help="default: 5")
-    parser.add_argument("--seconds", type=int, default=3, help="length of each load (default: 3)")
-    parser.add_argument("--docs", action="store_true", default=os.environ.get("DOCS") == "1", help="write docs/, too")
-    parser.add_argument("--json", type=Path, default=ROOT / "build/parallel.json", metavar="PATH",
-                        help="default: build/parallel.json")
-    args = parser.parse_args()
-    if args.rounds < 1 or args.seconds < 1:
-        parser.error("--rounds and --seconds take numbers from 1")
-    args.mode = args.mode or defaults()
+    flags = rounds.parser(__doc__, "parallel", 5, "ways", seconds=3)
+    flags.add_argument("--mode", action="append", type=parse, metavar="NAME=INTERPRETER ...", help="may be repeated")
+    flags.add_argument("--docs", action="store_true", default=os.environ.get("DOCS") == "1", help="write docs/, too")
+    modes = flags.parse_args().mode or defaults()
+    args = rounds.parse(flags, [mode.name for mode in modes])
+    args.mode = [mode for mode in modes if not args.only or mode.name in rounds.chosen(args.only, [mode.name])]
     if len({mode.name for mode in args.mode}) < len(args.mode):
-        parser.error("--mode: two have the same name")
+        flags.error("--mode: two have the same name")
     return args
 
 
 def run_rounds(args: argparse.Namespace) -> List[dict]:
     """One and two shards of a mode follow each other in each round, so that what moves the machine moves both."""
-    modes = {mode.name: mode for mode in args.mode}
-    todo = {load: [f"{name}/{shards}" for name in modes for shards in SHARDS] for load in LOADS}
-    samples = []
-    with contextlib.ExitStack() as stack:
-        servers: Dict[str, Server] = {}
-        for name, mode in modes.items():
-            for shards in SHARDS:
-                target = f"{name}/{shards}"
-                servers[target] = Server(target, None, program=program(mode, shards))
-                stack.callback(servers[target].stop)
-        every = bench.turns(todo, args.rounds)
-        for done, (number, load, target) in enumerate(every):
-            bench.show_progress(done, len(every), f"round {number + 1}  {load} {target}")
-            sample = measure(LOADS[load], servers[target], "/cpu/0", processes.Cpus(None, None), args.seconds)
-            samples.append({"load": load, "target": target, "round": number, **sample})
-        bench.show_progress(len(every), len(every), "")
-    return samples
+    programs = {f"{mode.name}/{shards}": program(mode, shards) for mode in args.mode for shards in SHARDS}
+    with rounds.serving(programs) as servers:
+
+        def take(load: str, target: str) -> dict:
+            return measure(LOADS[load], servers[target], "/cpu/0", processes.Cpus(None, None), args.seconds)
+
+        return rounds.run({load: list(programs) for load in LOADS}, args.rounds, take)
 
 
 HEADS = ["", "shards", "requests/s", "x 1 shard", "p50", "p99", "failed", "CPU/request", "CPUs of the server", "of the load"]
@@ -121,10 +112,7 @@ def markdown(rows: List[dict], about: str) -> str:
 
 
 def write_docs(text: str) -> None:
-    before, mark, rest = PAGE.read_text().partition(MARK)
-    if not mark:
-        raise RuntimeError(f"{PAGE} has no mark {MARK.strip()}")
-    PAGE.write_text(before + MARK + text + END + rest.partition(END)[2])
+    PAGE.write_text(report.fill(PAGE.read_text(), "parallel: figures", text))
     print(f"written: {PAGE}")
 
 
@@ -140,15 +128,13 @@ def main() -> int:
         print(f"\n{load}: {LOADS[load].what}")
         report.print_lines(HEADS, lines_of(rows, load))
     bench.print_noise(samples)
-    what = f"{args.rounds} rounds of {args.seconds} s on {os.cpu_count()} CPUs ({about['machine']['cpu']})"
-    print(f"\n{what}, in {time.monotonic() - begun:.0f} s")
-    bench.write_json(args.json, {**about, "rounds": args.rounds, "seconds": args.seconds, "summary": rows,
-                                 "modes": {mode.name: [*mode.interpreter, "--", *mode.arguments] for mode in args.mode},
-                                 "samples": samples})
+    rounds.finish(args, about, begun, summary=rows, samples=samples,
+                  modes={mode.name: [*mode.interpreter, "--", *mode.arguments] for mode in args.mode})
     if args.docs:
+        what = f"{args.rounds} rounds of {args.seconds} s on {os.cpu_count()} CPUs ({about['machine']['cpu']})"
         write_docs(markdown(rows, f"Medians of {what}; the range of a ratio is that of the rounds."))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(bench.guarded(main))
+    sys.exit(rounds.guarded(main))

@@ -1,6 +1,6 @@
 """What bench_parallel.py measures: sixteen routes whose handlers are the same work of Python code, some 200 us of it.
 
-usage: parallel_app.py SHARDS [NAME=VALUE ...]   the latter as App.run() takes them: loop=asyncio placement=round_robin
+usage: parallel_app.py SHARDS [NAME=VALUE ...]   the latter as turbo.run() takes them: loop=asyncio placement=round_robin
 """
 
 import sys
@@ -30,4 +30,4 @@ async def ready(request: turbo.Request) -> bytes:
 
 
 if __name__ == "__main__":
-    app.run(port=0, shards=int(sys.argv[1]), **dict(word.split("=", 1) for word in sys.argv[2:]))
+    turbo.run("parallel_app:app", port=0, shards=int(sys.argv[1]), **dict(word.split("=", 1) for word in sys.argv[2:]))
