@@ -487,6 +487,38 @@ Test(body, of_a_client_that_goes_is_closed) {
     }
 }
 
+/* It counts as dropped, though its client has the beginning of an answer: found by fuzz_conn. */
+Test(body, that_is_cut_off_leaves_an_answer_that_has_begun_without_an_end) {
+    for (size_t i = 0; i < TOPOLOGIES; i++) {
+        rig r;
+        client c;
+        turbo_response *resp;
+        char text[1024];
+        size_t len = 0;
+        ssize_t n = -1;
+        start_with(&r, &c, i, "");
+        client_send(&c, HEAD("/up", "Content-Length: 10\r\n") "abc");
+        turbo_request *req = request(&r, 0);
+        cr_assert_eq(turbo_response_new(&resp, 200), 0);
+        cr_assert_eq(turbo_request_respond_begin(req, resp), 0);
+        cr_assert_eq(turbo_request_respond_write(req, "x", 1), 0);
+        flush(&r);
+        RUN_UNTIL(&r, recv(c.fd, text, 1, MSG_PEEK | MSG_DONTWAIT) == 1);
+        client_fin(&c);
+        expect_gone(&r, 0, 0);
+        cr_expect_eq(turbo_request_respond_write(req, "y", 1), TURBO_ECLOSED);
+        do {
+            RUN_UNTIL(&r, (n = recv(c.fd, text + len, sizeof text - 1 - len, MSG_DONTWAIT)) >= 0);
+            len += (size_t)n;
+        } while (n > 0);
+        text[len] = '\0';
+        cr_expect_eq(strncmp(text, "HTTP/1.1 200 ", 13), 0);
+        cr_expect_null(strstr(text, "\r\n0\r\n"), "no last chunk");
+        expect_all_accounted(r.server, 1, 0, 0, 1, 0);
+        end(&r, &c);
+    }
+}
+
 /* errors: turbo_request_body_read TURBO_ECLOSED */
 Test(body, ends_with_an_abort) {
     rig r;
