@@ -7,6 +7,7 @@ of a group, and a second one would end a drain.
 """
 
 import dataclasses
+import gc
 import json
 import logging
 import os
@@ -130,8 +131,11 @@ def serve(target: Union[App, str], config: Config, choice: Choice) -> int:
 def _check(target: Union[App, str], config: Config) -> int:
     """Have the library look at the settings, and at the routes if they are there. Returns drain_timeout_ms."""
     if isinstance(target, str):
-        return Server(config.settings, config.defaults()).drain_timeout_ms
-    return target._check(config).drain_timeout_ms
+        timeout = Server(config.settings, config.defaults()).drain_timeout_ms
+    else:
+        timeout = target._check(config).drain_timeout_ms
+    gc.collect()  # that server is a cycle, and has descriptors
+    return timeout
 
 
 class Supervisor:
