@@ -9,8 +9,8 @@
 #include "turbo/error.h"
 #include "turbo/options.h"
 
-/* All but executor, threads, batch_weight_max, body, key and those of static routes are settings of the server too, and are checked by their
- * rows. */
+/* All but executor, threads, batch_weight_max, body, key and those of static routes are settings of the server too, and
+ * are checked by their rows. */
 enum {
     EXECUTOR,
     THREADS,
@@ -32,9 +32,9 @@ enum {
 };
 
 static const char *const names[OPTION_COUNT] = {
-    "executor",     "threads",          "placement",          "spill_percent", "body",          "body_max_bytes",
-    "body_window_bytes", "batch_max",   "batch_wait_us",      "batch_weight_max", "inflight_max", "queue_timeout_ms", "handler_timeout_ms",
-    "shed_status",  "retry_after_s",    "dot_files"};
+    "executor",          "threads",   "placement",     "spill_percent",    "body",         "body_max_bytes",
+    "body_window_bytes", "batch_max", "batch_wait_us", "batch_weight_max", "inflight_max", "queue_timeout_ms",
+    "handler_timeout_ms", "shed_status", "retry_after_s", "dot_files"};
 
 static const turbo__setting executor_row = {
     "executor", TURBO_SETTING_ENUM, "", "shard|inline|pool", TURBO__EXECUTOR_SHARD, TURBO__EXECUTOR_POOL,

@@ -521,6 +521,18 @@ def test_a_handler_stops_the_app(start: Start) -> None:
     assert run.lost == 0
 
 
+def test_exit_in_a_callback_stops_the_app_in_order(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
+    run = start(
+        "def leave():\n    raise SystemExit(3)\n"
+        "@app.get('/leave')\nasync def it(request):\n    asyncio.get_running_loop().call_soon(leave)\n"
+        "    await asyncio.sleep(0.05)\n    return b'behind it'"
+    )
+    assert run.client().get("/leave").body == b"behind it"
+    run.ended()
+    assert run.lost == 0
+    assert "SystemExit on turbo-shard-" in capfd.readouterr().err
+
+
 def test_requests_are_answered_in_a_stop(start: Start) -> None:
     run = start("@app.get('/')\nasync def slow(request):\n    await asyncio.sleep(0.3)\n    return b'done'", **TURN)
     sockets = [run.client().socket() for _ in range(4)]

@@ -419,3 +419,14 @@ def test_help_lists_every_setting(tmp_path: Path) -> None:
     flags = [*(setting.name for setting in turbo.settings()), "host", "port", "unix", "fd", "parallel", "max_requests"]
     assert code == 0 and "exit codes" in out
     assert [flag for flag in flags if f"--{flag.replace('_', '-')} " not in out] == []
+
+
+def test_a_probe_that_cannot_be_made_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise BlockingIOError(11, "no more processes")
+
+    monkeypatch.setattr(os, "fork", fork)
+    before = len(os.listdir("/proc/self/fd"))
+    reason = runner.refusal("some:app")
+    assert reason is not None and "no more processes" in reason
+    assert len(os.listdir("/proc/self/fd")) == before

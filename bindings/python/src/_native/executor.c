@@ -25,6 +25,11 @@ static void fail_without_object(turbo_request *req) {
     turbo_request_run(req);
 }
 
+static inline PyObject *call_handler(const ShardObject *shard, const turbopy_route *route, RequestObject *request) {
+    PyObject *args[] = {NULL, (PyObject *)request}; /* args[0] is the callee's to use */
+    return PyObject_Vectorcall(turbopy_calls_of(shard, route)->handler, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+}
+
 static void run_one(ShardObject *shard, turbo_request *req, const turbopy_route *route) {
     if (!route->is_async)
         turbopy_task_leave(shard); /* the handler's code runs now, and it is no task's */
@@ -33,9 +38,7 @@ static void run_one(ShardObject *shard, turbo_request *req, const turbopy_route 
         fail_without_object(req);
         return;
     }
-    PyObject *args[] = {NULL, (PyObject *)request}; /* args[0] is the callee's to use */
-    PyObject *result = PyObject_Vectorcall(turbopy_calls_of(shard, route)->handler, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    turbopy_dispatch(shard, TURBOPY_FOR_REQUEST, (PyObject *)request, result);
+    turbopy_dispatch(shard, TURBOPY_FOR_REQUEST, (PyObject *)request, call_handler(shard, route, request));
     Py_DECREF(request);
 }
 
@@ -58,9 +61,7 @@ void turbopy_executor_run_pooled(ShardObject *shard, turbo_request *req) {
         fail_without_object(req);
         return;
     }
-    PyObject *args[] = {NULL, (PyObject *)request};
-    PyObject *result = PyObject_Vectorcall(turbopy_calls_of(shard, route)->handler, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    turbopy_dispatch_anywhere(shard, TURBOPY_FOR_REQUEST, (PyObject *)request, result);
+    turbopy_dispatch_anywhere(shard, TURBOPY_FOR_REQUEST, (PyObject *)request, call_handler(shard, route, request));
     Py_DECREF(request);
 }
 

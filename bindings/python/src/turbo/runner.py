@@ -45,10 +45,15 @@ def prepare(target: Target, config: Config) -> Choice:
 def refusal(target: str) -> Optional[str]:
     """interpreters.refusal(), asked in a process of its own: what the probe leaves behind there, or a module that crashes, is
     none of ours."""
-    read, write = os.pipe()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    pid = os.fork()
+    read, write = os.pipe()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        os.close(read)
+        os.close(write)
+        return f"the probe has not been made: {error}"
     if pid == 0:
         try:
             os.write(write, json.dumps(interpreters.refusal(target)).encode())

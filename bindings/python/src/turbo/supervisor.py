@@ -1,9 +1,9 @@
 """Shards in processes of their own, and the one that starts, watches and replaces them.
 
 The supervisor serves nothing and starts no thread. It binds the sockets and forks; each worker imports the app itself when
-it has an import string, and says when its on_start has returned. Connections are accepted once all have. Who has a worker's end of a channel open is alive, and a supervisor that is gone is noticed by the
-end of that channel. Orders come by the channel and not by signals: a terminal, or systemd, sends signals to all processes
-of a group, and a second one would end a drain.
+it has an import string, and says when its on_start has returned. Connections are accepted once all have. A supervisor that
+is gone is noticed by the end of a worker's channel. Orders come by the channel and not by signals: a terminal, or systemd,
+sends signals to all processes of a group, and a second one would end a drain.
 """
 
 import dataclasses
