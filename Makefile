@@ -20,7 +20,7 @@ help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
 	@echo "make run-c     the same with native handlers"
 	@echo "make test      install what is missing, run every test"
-	@echo "make test-freethreaded   the Python binding's tests on a free-threaded CPython, built when missing"
+	@echo "make test-freethreaded   the Python binding's tests on free-threaded CPythons, built when missing (VERSIONS=\"3.13t 3.14t\")"
 	@echo "make soak      both demos for a minute each: memory, descriptors, idle (SOAK_SECONDS, SOAK_CONNECTIONS)"
 	@echo "make chaos     good clients beside bad ones, each demo for SECONDS (60), then ASan's (DEMOS=$(DEMOS))"
 	@echo "make chaos-processes   Python workers replaced, told to end and killed under load, RUNS (3) of 20 s"
@@ -74,7 +74,7 @@ test:
 	@bash scripts/test.sh
 
 test-freethreaded: build-all
-	@sh scripts/test-freethreaded.sh
+	@sh scripts/test-freethreaded.sh $(VERSIONS)
 
 soak: build-all
 	@sh scripts/deps.sh soak
@@ -150,6 +150,7 @@ bench-parallel: build-all
 	@sh scripts/deps.sh bench freethreaded
 	@sh scripts/venv.sh
 	@python=$$(sh scripts/python-freethreaded.sh) && PYTHON=$$python sh scripts/venv.sh venv-3.13t
+	@python=$$(sh scripts/python-freethreaded.sh 3.14t) && PYTHON=$$python sh scripts/venv.sh venv-3.14t || true
 	@python=$$(sh scripts/find-python.sh 3.13 2>/dev/null) && PYTHON=$$python sh scripts/venv.sh venv-3.13 || true
 	@$(PYTHON) tests/bench/bench_parallel.py
 

@@ -1,14 +1,21 @@
 #!/bin/sh
-# CPython 3.13 without a GIL, which distributions seldom have: built once from the source package of Debian trixie, which
+# CPython without a GIL, which distributions seldom have: built once from the source package of a newer Debian, which
 # apt gets and checks. It goes into TURBO_CACHE (~/.cache/libturbo), which outlives `make clean` and serves all checkouts.
-# Nothing outside of it is changed. Prints the interpreter's path. usage: python-freethreaded.sh
-# TURBO_DEBIAN_MIRROR: where apt finds Debian, if not in what the machine's own sources name; JOBS: for make
+# Nothing outside of it is changed. Prints the interpreter's path. usage: python-freethreaded.sh [3.13|3.14][t]
+# TURBO_DEBIAN_MIRROR: where apt finds Debian, if not in what the machine's own sources name; TURBO_PYTHON_DSC: the .dsc of a
+# source package that is there already, instead of apt; JOBS: for make
 set -eu
 cache=${TURBO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/libturbo}
-prefix=$cache/python3.13t
-work=$cache/python3.13t-build
-python=$prefix/bin/python3.13t
-suite=trixie
+version=${1:-3.13}
+version=${version%t}
+case $version in
+  3.13) suites=trixie ;;
+  3.14) suites="forky sid" ;; # the newer one of both: what a testing suite names may be gone already
+  *) echo "libturbo: no Debian is known here to have the source of CPython $version" >&2; exit 2 ;;
+esac
+prefix=$cache/python${version}t
+work=$cache/python${version}t-build
+python=$prefix/bin/python${version}t
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 fail() {
@@ -43,13 +50,18 @@ fetch() {
   mirror=$(debian_mirror)
   [ -n "$mirror" ] || fail "no source of apt's is a mirror of Debian; set TURBO_DEBIAN_MIRROR"
   mkdir -p "$work/apt/state/lists/partial" "$work/apt/cache/archives/partial"
-  echo "deb-src [signed-by=$keyring] $mirror $suite main" >"$work/apt/sources.list"
-  quietly "$work/update.log" "apt-get update for $mirror $suite (is there a network?)" \
+  for suite in $suites; do
+    echo "deb-src [signed-by=$keyring] $mirror $suite main"
+  done >"$work/apt/sources.list"
+  quietly "$work/update.log" "apt-get update for $mirror $suites (is there a network?)" \
     private_apt -o APT::Update::Error-Mode=any update
-  (cd "$work" && quietly "$work/source.log" "apt-get source python3.13" private_apt source --download-only python3.13)
-  # As CPython has released it: Debian's changes place files as its own packages want them.
-  quietly "$work/unpack.log" "dpkg-source" \
-    dpkg-source --no-check --skip-patches -x "$work"/python3.13_*.dsc "$work/source"
+  (cd "$work" && quietly "$work/source.log" "apt-get source python$version (TURBO_PYTHON_DSC takes one that is there)" \
+    private_apt source --download-only "python$version")
+}
+
+# As CPython has released it: Debian's changes place files as its own packages want them.
+unpack() {
+  quietly "$work/unpack.log" "dpkg-source" dpkg-source --no-check --skip-patches -x "$1" "$work/source"
 }
 
 build() {
@@ -69,13 +81,14 @@ if [ ! -e "$prefix/complete.stamp" ]; then
   done
   [ -e "$keyring" ] || fail "$keyring is missing; Debian and Ubuntu have it in the package debian-archive-keyring"
   mkdir -p "$cache"
-  exec 9>"$cache/python3.13t.lock"
+  exec 9>"$cache/python${version}t.lock"
   flock 9 # another checkout may be at it
   if [ ! -e "$prefix/complete.stamp" ]; then
-    echo "libturbo: building a free-threaded CPython 3.13 into $prefix (a few minutes)" >&2
+    echo "libturbo: building a free-threaded CPython $version into $prefix (a few minutes)" >&2
     rm -rf "$work" "$prefix"
     mkdir -p "$work"
-    fetch >&2
+    [ -n "${TURBO_PYTHON_DSC:-}" ] || fetch >&2
+    unpack "${TURBO_PYTHON_DSC:-$(echo "$work/python$version"_*.dsc)}" >&2
     (build) >&2
     touch "$prefix/complete.stamp"
     rm -rf "$work"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# A long run of the Python demo on each of some versions of Python. usage: soak-python.sh REQUESTS [3.9 ... 3.13t]
-# Without a version: on build/venv. 3.13t: the free-threaded one, which is built when missing.
+# A long run of the Python demo on each of some versions of Python. usage: soak-python.sh REQUESTS [3.9 ... 3.14t]
+# Without a version: on build/venv. 3.13t and 3.14t: free-threaded ones, which are built when missing.
 set -eu
 cd "$(dirname "$0")/.."
 requests=$1
@@ -12,7 +12,7 @@ if [ $# = 0 ]; then
 fi
 for version in "$@"; do
   case $version in
-    3.13t) python=$(sh scripts/python-freethreaded.sh) || { rc=1; continue; } ;;
+    *t) python=$(sh scripts/python-freethreaded.sh "$version") || { rc=1; continue; } ;;
     *) python=$(sh scripts/find-python.sh "$version") || { rc=1; continue; } ;;
   esac
   PYTHON=$python sh scripts/venv.sh "venv-$version"
