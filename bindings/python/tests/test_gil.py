@@ -16,7 +16,7 @@ import pytest
 import turbo
 from conftest import Client, Serve
 from turbo import _native
-from turbo.gil import SwitchInterval, free_threaded, gil_enabled
+from turbo.gil import SwitchInterval, counts_constants, free_threaded, gil_enabled
 
 needs_gil = pytest.mark.skipif(not gil_enabled(), reason="needs a GIL")
 needs_free_threaded = pytest.mark.skipif(not free_threaded(), reason="needs a free-threaded build")
@@ -142,6 +142,48 @@ def test_the_module_that_turns_it_on_is_named(tmp_path: Path) -> None:
     done = start_in_process("-W", "ignore", args=(str(tmp_path),))
     assert done.stdout.splitlines() == ["True 2"]
     assert "the GIL of this free-threaded Python is on: importing wants_gil has turned it on;" in done.stderr
+
+
+APP = """
+import turbo
+app = turbo.App()
+
+@app.get("/")
+def hello(request):
+    return b"hello" * 65521
+"""
+
+START_NAMED = """
+import logging, sys
+logging.basicConfig(level=logging.INFO)
+sys.path.insert(0, sys.argv[1])
+from counted import app
+with app.start(port=0, shards=int(sys.argv[2])):
+    pass
+"""
+
+
+@needs_free_threaded
+@pytest.mark.parametrize("options, shards, told", [((), "2", True), ((), "1", False), (("-X", "gil=1"), "2", False)])
+def test_constants_that_threads_would_count_are_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Tuple[str, ...], shards: str, told: bool
+) -> None:
+    """Until the app comes from bytecode."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    (tmp_path / "counted.py").write_text(APP)
+    said = [
+        start_in_process(*options, code=START_NAMED, args=(str(tmp_path), shards)).stderr for _ in ("compiled", "read")
+    ]
+    line = "constants of hello have reference counts, which 2 threads pass to and fro"
+    assert [line in text for text in said] == [told, False]
+    assert len(list(tmp_path.rglob("*.pyc"))) == 1
+
+
+def test_whose_constants_are_counted() -> None:
+    names: Any = {}
+    exec(compile("def answer(request): return 65521.5", "answer.py", "exec"), names)
+    assert counts_constants(names["answer"]) is (not gil_enabled())
+    assert not counts_constants(len) and not counts_constants(lambda request: None)
 
 
 def test_which_modules_need_it() -> None:

@@ -11,6 +11,7 @@ from .config import Config, LoopChoice, make_config
 from .errors import check_exception_class, keep_context, logger
 from .executor import Executor
 from .files import PathText, StaticRoute, make_static_route
+from .gil import counts_constants
 from .lifecycle import Lifecycle, check_hook
 from .middleware import Middleware, check_middleware
 from .parallel import Choice
@@ -348,6 +349,7 @@ class App:
         with _running_lock:
             self._server, self._executor, self._config = server, executor, config
             _running.add(self)
+        self._tell_of_constants(len(server.shards))
 
     def _run(self, config: Config, choice: Choice, make: Callable[..., Executor] = Executor) -> int:
         """Serve in this process until a signal, or stop(). Returns how many requests had no answer."""
@@ -380,6 +382,21 @@ class App:
                     f'mode: "single" cannot serve {route.pattern}, whose bodies are streamed: a worker that waits for a '
                     "handler hears of nothing else"
                 )
+
+    def _tell_of_constants(self, threads: int) -> None:
+        """A start without bytecode: the next one may be faster."""
+        names = [
+            getattr(route.handler, "__qualname__", "?")
+            for route in self._routes
+            if isinstance(route, Route) and counts_constants(route.handler)
+        ]
+        if names and threads > 1:
+            logger.info(
+                "constants of %s have reference counts, which %d threads pass to and fro: the code was compiled in this process; "
+                "read from bytecode (python -m compileall) it has none",
+                names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more handlers",
+                threads,
+            )
 
     def _wait(self, signals: StopSignals) -> None:
         assert self._executor is not None

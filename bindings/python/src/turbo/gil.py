@@ -5,9 +5,11 @@ import sys
 import sysconfig
 import threading
 import types
-from typing import Callable, List, Optional
+from typing import Any, Callable, List, Optional
 
 from ._native import needs_gil
+
+IMMORTAL = 1 << 31  # sys.getrefcount() of what is never freed is at least this, where there is no GIL
 
 _lock = threading.Lock()
 _wanted: List[float] = []  # seconds, of all servers that run
@@ -40,6 +42,18 @@ def why_enabled() -> str:
         return f"importing {', '.join(needing)} has turned it on"
     unknown = sorted(module.__name__ for module in modules if needs_gil(module) is None)
     return f"importing {' or '.join(unknown)} may have turned it on" if unknown else "what has turned it on is not known"
+
+
+def counts_constants(fn: Any) -> bool:
+    """Whether threads that run a function at the same time pass reference counts of its constants to and fro.
+
+    Without a GIL, CPython 3.13 and 3.14 make constants immortal when code is read from bytecode (a .pyc), and leave those that
+    compile() has made as they are, also when it is an import that calls it.
+    """
+    constants = getattr(getattr(fn, "__code__", None), "co_consts", ())
+    return not gil_enabled() and any(
+        sys.getrefcount(constant) < IMMORTAL for constant in constants if not isinstance(constant, types.CodeType)
+    )
 
 
 def _is_extension(module: object) -> bool:
