@@ -10,6 +10,7 @@ A mode is NAME=INTERPRETER [its options] [-- arguments of parallel_app.py behind
 import argparse
 import os
 import shlex
+import subprocess
 import sys
 import time
 from typing import List, NamedTuple, Sequence
@@ -20,7 +21,7 @@ import processes
 import report
 import rounds
 from loads import Wrk, measure
-from servers import HERE, ROOT, Program
+from servers import HERE, ROOT, SCRATCH, Program
 
 PAGE = ROOT / "docs/benchmarks.md"
 SHARDS = (1, 2)
@@ -29,7 +30,8 @@ LOADS = {
     "one route": Wrk(CONNECTIONS, 1, f"wrk -t1 -c{CONNECTIONS} on one hot route"),
     "16 routes": Wrk(CONNECTIONS, 1, f"wrk -t1 -c{CONNECTIONS} on sixteen routes in turn", routes=16),
 }
-STOCK, NEWER, FREE = "venv", "venv-3.13", "venv-3.13t"  # environments below build/
+# Environments below build/.
+STOCK, NEWER, FREE, FREE_NEWER = "venv", "venv-3.13", "venv-3.13t", "venv-3.14t"
 
 
 class Mode(NamedTuple):
@@ -52,12 +54,14 @@ def parse(text: str) -> Mode:
 def defaults() -> List[Mode]:
     """Each way, as far as there is a Python for it."""
     modes = []
-    for way, venv in ("gil", STOCK), ("processes", STOCK), ("interpreters", NEWER), ("free-threaded", FREE):
+    for way, venv in (("gil", STOCK), ("processes", STOCK), ("interpreters", NEWER), ("free-threaded", FREE),
+                      ("free-threaded", FREE_NEWER)):
         python = ROOT / "build" / venv / "bin/python"
+        name = venv.replace("venv", way, 1)
         if python.exists():
-            modes.append(Mode(way, [str(python)], [f"parallel={way}"]))
+            modes.append(Mode(name, [str(python)], [f"parallel={way}"]))
         else:
-            print(f"left out: {way}, as there is no {python}")
+            print(f"left out: {name}, as there is no {python}")
     return modes
 
 
@@ -67,7 +71,7 @@ def program(mode: Mode, shards: int) -> Program:
 
 
 def arguments() -> argparse.Namespace:
-    flags = rounds.parser(__doc__, "parallel", 5, "ways", seconds=3)
+    flags = rounds.parser(__doc__, "parallel", 9, "ways", seconds=1)
     flags.add_argument("--mode", action="append", type=parse, metavar="NAME=INTERPRETER ...", help="may be repeated")
     flags.add_argument("--docs", action="store_true", default=os.environ.get("DOCS") == "1", help="write docs/, too")
     modes = flags.parse_args().mode or defaults()
@@ -76,6 +80,15 @@ def arguments() -> argparse.Namespace:
     if len({mode.name for mode in args.mode}) < len(args.mode):
         flags.error("--mode: two have the same name")
     return args
+
+
+def use_bytecode(modes: Sequence[Mode]) -> None:
+    """Have the servers load the app as from their second start on: without a GIL, constants of a module that was compiled as it
+    was imported have reference counts, which threads pass to and fro; those of one that came from a .pyc have none."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(SCRATCH / "pycache")
+    for mode in modes:
+        subprocess.run([*mode.interpreter, "-c", "import parallel_app"], check=True, cwd=HERE)
 
 
 def run_rounds(args: argparse.Namespace) -> List[dict]:
@@ -121,6 +134,7 @@ def main() -> int:
     processes.unwind_on_signals()
     begun = time.monotonic()
     about = machine.describe()
+    use_bytecode(args.mode)
     samples = run_rounds(args)
     keys = (*report.KEYS, "server_cpus", "load_cpus", "other_cpus")
     rows = report.summarize(samples, [f"{mode.name}/1" for mode in args.mode], keys)
