@@ -64,7 +64,8 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = TIME
 # -- the server --
 
 
-SAID = ("stopped: ", "stopping: ", "threads run handlers: ", "parallel: ")  # in lines that demos write at the level INFO
+# In lines that demos write at the level INFO.
+SAID = ("stopped: ", "stopping: ", "threads run handlers: ", "parallel: ", "have reference counts, which")
 LOST = 3  # exit code of a demo that has left requests without an answer
 
 
