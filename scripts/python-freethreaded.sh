@@ -1,20 +1,21 @@
 #!/bin/sh
 # CPython without a GIL, which distributions seldom have: built once from the source package of a newer Debian, which
 # apt gets and checks. It goes into TURBO_CACHE (~/.cache/libturbo), which outlives `make clean` and serves all checkouts.
-# Nothing outside of it is changed. Prints the interpreter's path. usage: python-freethreaded.sh [3.13|3.14][t]
+# Nothing outside of it is changed. Prints the interpreter's path. usage: python-freethreaded.sh [3.13t|3.14t|3.14t-tsan]
+# -tsan: made with ThreadSanitizer; beside bin/ lies the file of what CPython suppresses, suppressions.txt.
 # TURBO_DEBIAN_MIRROR: where apt finds Debian, if not in what the machine's own sources name; TURBO_PYTHON_DSC: the .dsc of a
 # source package that is there already, instead of apt; JOBS: for make
 set -eu
 cache=${TURBO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/libturbo}
-version=${1:-3.13}
-version=${version%t}
-case $version in
-  3.13) suites=trixie ;;
-  3.14) suites="forky sid" ;; # the newer one of both: what a testing suite names may be gone already
-  *) echo "libturbo: no Debian is known here to have the source of CPython $version" >&2; exit 2 ;;
+name=${1:-3.13t}
+version=${name%%t*}
+case $name in
+  3.13t) suites=trixie ;;
+  3.14t | 3.14t-tsan) suites="forky sid" ;; # the newer one of both: what a testing suite names may be gone already
+  *) echo "libturbo: $name is none of 3.13t, 3.14t, 3.14t-tsan" >&2; exit 2 ;;
 esac
-prefix=$cache/python${version}t
-work=$cache/python${version}t-build
+prefix=$cache/python$name
+work=$cache/python$name-build
 python=$prefix/bin/python${version}t
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
@@ -66,10 +67,15 @@ unpack() {
 
 build() {
   cd "$work/source"
+  tsan=
+  case $name in *-tsan) tsan=--with-thread-sanitizer ;; esac
+  export TSAN_OPTIONS=report_bugs=0 # this is no test of CPython
   quietly "$work/configure.log" "configure" \
-    ./configure --disable-gil --prefix="$prefix" --without-static-libpython --disable-test-modules
+    ./configure --disable-gil --prefix="$prefix" --without-static-libpython --disable-test-modules $tsan
   quietly "$work/make.log" "make" make -j "${JOBS:-2}"
-  quietly "$work/install.log" "make install" make install
+  # With a sanitizer it would compile the library for a quarter of an hour, which imports do when they need it.
+  quietly "$work/install.log" "make install" make install ${tsan:+COMPILEALL_OPTS="-x ."}
+  [ -z "$tsan" ] || cp Tools/tsan/suppressions_free_threading.txt "$prefix/suppressions.txt"
   # Without their headers make leaves such modules out and says that all is well.
   quietly "$work/check.log" "the check of the new interpreter" "$python" -c \
     'import ctypes, ssl, sys, venv, zlib; sys.exit(sys._is_gil_enabled())'
@@ -81,10 +87,10 @@ if [ ! -e "$prefix/complete.stamp" ]; then
   done
   [ -e "$keyring" ] || fail "$keyring is missing; Debian and Ubuntu have it in the package debian-archive-keyring"
   mkdir -p "$cache"
-  exec 9>"$cache/python${version}t.lock"
+  exec 9>"$cache/python$name.lock"
   flock 9 # another checkout may be at it
   if [ ! -e "$prefix/complete.stamp" ]; then
-    echo "libturbo: building a free-threaded CPython $version into $prefix (a few minutes)" >&2
+    echo "libturbo: building CPython $name into $prefix (a few minutes)" >&2
     rm -rf "$work" "$prefix"
     mkdir -p "$work"
     [ -n "${TURBO_PYTHON_DSC:-}" ] || fetch >&2

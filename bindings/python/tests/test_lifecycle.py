@@ -15,6 +15,7 @@ import pytest
 import turbo
 from conftest import Client, Serve, read_answer
 from test_streaming import wait_until
+from turbo.posting import Post
 
 
 def hello() -> turbo.App:
@@ -378,3 +379,67 @@ def test_load_under_devmode_and_debug_loops() -> None:
             thread.join()
         program.process.terminate()
         assert program.end() == (0, "") and set(results.values()) == {100}
+
+
+# -- calls of other threads while a loop ends --
+
+
+class SlowToTell(asyncio.SelectorEventLoop):
+    """A loop that goes on while call_soon_threadsafe() is still at work, as it may at any time."""
+
+    closed_inside: List[int] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.telling = 0
+
+    def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> Any:
+        self.telling += 1
+        try:
+            return super().call_soon_threadsafe(*args, **kwargs)
+        finally:
+            time.sleep(0.2)
+            self.telling -= 1
+
+    def close(self) -> None:
+        self.closed_inside.append(self.telling)
+        super().close()
+
+
+def test_no_loop_is_closed_while_its_thread_is_told_of_the_end(serve: Serve) -> None:
+    """What call_soon_threadsafe() writes to could be a client's connection by then."""
+    SlowToTell.closed_inside = []
+    client = serve(hello(), mode="single", shards=2, loop=SlowToTell)
+    assert client.get("/").body == b"hello"
+    client.app.stop()
+    assert SlowToTell.closed_inside == [0]
+
+
+def test_no_loop_is_closed_while_a_pool_hands_over(serve: Serve) -> None:
+    SlowToTell.closed_inside = []
+    app = turbo.App()
+    begun, go_on = threading.Event(), threading.Event()
+
+    @app.get("/", threads=1)
+    def late(request: turbo.Request) -> Any:
+        begun.set()
+        go_on.wait()
+        return turbo.StreamingResponse(iter([b"late"]))  # only the shard's loop can send it
+
+    client = serve(app, loop=SlowToTell, drain_timeout_ms=100)
+    with client.socket() as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        begun.wait()
+        threading.Timer(0.05, go_on.set).start()
+        client.app.stop()
+    assert SlowToTell.closed_inside == [0]
+
+
+def test_a_post_to_a_loop_that_has_ended() -> None:
+    post = Post(asyncio.new_event_loop())
+    post.call_soon(post.loop.stop)
+    post.loop.run_forever()
+    post.close()
+    assert post.loop.is_closed()
+    with pytest.raises(RuntimeError, match="the loop has ended"):
+        post.call_soon(print)

@@ -473,20 +473,20 @@ void turbopy_dispatch(ShardObject *shard, int what, PyObject *owner, PyObject *r
 
 /* @return 0; -1 with an exception: the loop has ended. */
 static int dispatch_on_loop(ShardObject *shard, int what, PyObject *owner, PyObject *result) {
-    PyObject *loop = turbopy_get(shard, &shard->loop);
-    if (loop == NULL) {
+    PyObject *post = turbopy_get(shard, &shard->post);
+    if (post == NULL) {
         turbopy_raise(TURBO_ECLOSED, "the shard has ended");
         return -1;
     }
     PyObject *fn = PyObject_GetAttr((PyObject *)shard, shard->st->str__finish), *number = PyLong_FromLong(what);
-    PyObject *args[] = {loop, fn, number, owner, result}, *handle = NULL;
+    PyObject *args[] = {fn, number, owner, result}, *done = NULL;
     if (fn != NULL && number != NULL)
-        handle = PyObject_VectorcallMethod(shard->st->str_call_soon_threadsafe, args, 5, NULL);
-    Py_XDECREF(handle);
+        done = PyObject_Vectorcall(post, args, 4, NULL);
+    Py_XDECREF(done);
     Py_XDECREF(number);
     Py_XDECREF(fn);
-    Py_DECREF(loop);
-    return handle == NULL ? -1 : 0;
+    Py_DECREF(post);
+    return done == NULL ? -1 : 0;
 }
 
 void turbopy_dispatch_anywhere(ShardObject *shard, int what, PyObject *owner, PyObject *result) {

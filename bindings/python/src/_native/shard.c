@@ -37,6 +37,7 @@ static int shard_traverse(ShardObject *self, visitproc visit, void *arg) {
     Py_VISIT(self->server);
     Py_VISIT(self->data);
     Py_VISIT(self->loop);
+    Py_VISIT(self->post);
     Py_VISIT(self->call_soon);
     Py_VISIT(self->call_later);
     Py_VISIT(self->poll_fn);
@@ -52,8 +53,9 @@ static int shard_traverse(ShardObject *self, visitproc visit, void *arg) {
 
 /* Handlers of the pool may still look at these. */
 static void forget_loop(ShardObject *self) {
-    PyObject **const places[] = {&self->timer,       &self->loop,      &self->call_soon,      &self->call_later,
-                                 &self->poll_fn,     &self->late_fn,   &self->on_timer_fn,    &self->on_closed,
+    PyObject **const places[] = {&self->timer,      &self->loop,        &self->post,
+                                 &self->call_soon,  &self->call_later,  &self->poll_fn,
+                                 &self->late_fn,    &self->on_timer_fn, &self->on_closed,
                                  &self->new_background, &self->exception_handlers};
     Py_CLEAR(self->carrier);
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
@@ -236,9 +238,9 @@ static int set_task_mode(ShardObject *self, const char *tasks) {
 }
 
 static PyObject *shard_attach(ShardObject *self, PyObject *args) {
-    PyObject *loop, *on_closed, *new_background, *handlers;
+    PyObject *loop, *post, *on_closed, *new_background, *handlers;
     const char *tasks;
-    if (!PyArg_ParseTuple(args, "OOsOO!:attach", &loop, &on_closed, &tasks, &new_background, &PyDict_Type, &handlers))
+    if (!PyArg_ParseTuple(args, "OOOsOO!:attach", &loop, &post, &on_closed, &tasks, &new_background, &PyDict_Type, &handlers))
         return NULL;
     if (self->loop != NULL || self->closed)
         return turbopy_raise(TURBO_ESTATE, "the shard has, or had, a loop");
@@ -249,6 +251,7 @@ static PyObject *shard_attach(ShardObject *self, PyObject *args) {
     __atomic_store_n(&self->thread, PyThread_get_thread_ident(), __ATOMIC_RELAXED);
     self->on_closed = Py_NewRef(on_closed);
     turbopy_set(self, &self->loop, Py_NewRef(loop));
+    turbopy_set(self, &self->post, Py_NewRef(post));
     turbopy_set(self, &self->new_background, Py_NewRef(new_background));
     turbopy_set(self, &self->exception_handlers, PyDict_GET_SIZE(handlers) == 0 ? NULL : Py_NewRef(handlers));
     if (self->place != NULL)
@@ -364,7 +367,7 @@ static PyObject *shard_repr(ShardObject *self) {
 static PyMethodDef shard_methods[] = {
     {"stats", (PyCFunction)shard_stats, METH_NOARGS, "stats($self, /)\n--\n\nThe shard's counters: a dict. Any thread."},
     {"attach", (PyCFunction)shard_attach, METH_VARARGS,
-     "attach($self, loop, on_closed, tasks, new_background, exception_handlers, /)\n--\n\nUse a loop, on its thread."},
+     "attach($self, loop, post, on_closed, tasks, new_background, exception_handlers, /)\n--\n\nUse a loop, on its thread."},
     {"drive", (PyCFunction)shard_drive, METH_NOARGS,
      "drive($self, /)\n--\n\nThe descriptor to watch with poll(), once the server has started."},
     {"detach", (PyCFunction)shard_detach, METH_NOARGS, "detach($self, /)\n--\n\nForget the loop."},

@@ -21,7 +21,8 @@ enum {
 
 /*
  * Used on the shard's thread only, but for: st, shard, server, data and index, which never change; thread, ending and closed, which
- * are atomic; watch, which has a lock; and loop, new_background and exception_handlers, which others read by turbopy_get().
+ * are atomic; watch, which has a lock; and loop, post, new_background and exception_handlers, which others read by
+ * turbopy_get().
  */
 typedef struct ShardObject {
     PyObject_HEAD
@@ -35,6 +36,7 @@ typedef struct ShardObject {
 
     unsigned long thread;                      /* whose shard it is, once it has a loop */
     PyObject *loop;                            /* set by attach(), cleared by detach() */
+    PyObject *post;                            /* post(fn, *args): other threads have the loop call fn */
     PyObject *call_soon, *call_later;          /* the loop's bound methods             */
     PyObject *poll_fn, *late_fn, *on_timer_fn; /* ours                                 */
     PyObject *on_closed;                       /* called once when the shard has ended */

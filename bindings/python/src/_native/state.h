@@ -25,7 +25,7 @@
 
 /* Names that are looked up or compared; interned once. */
 #define TURBOPY_NAMES(X)                                                                                               \
-    X(_asyncio_future_blocking) X(_finish) X(add) X(add_done_callback) X(begin) X(call_later) X(call_soon) X(call_soon_threadsafe) X(cancel) X(cancelled) X(close)        \
+    X(_asyncio_future_blocking) X(_finish) X(add) X(add_done_callback) X(begin) X(call_later) X(call_soon) X(cancel) X(cancelled) X(close)        \
     X(create_future) X(done) X(eager_start) X(exception) X(get_loop) X(items) X(loop) X(msg) X(result) X(run_posted) X(set_result)   \
     X(throw) X(value) X(context) X(create_task) X(get_task_factory) X(__await__) X(time) X(is_closed) X(response)      \
     X(GET) X(HEAD) X(POST) X(PUT) X(DELETE) X(PATCH) X(OPTIONS)

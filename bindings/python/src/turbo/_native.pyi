@@ -192,6 +192,7 @@ class Shard:
     def attach(
         self,
         loop: asyncio.AbstractEventLoop,
+        post: Callable[..., None],
         on_closed: Callable[[], None],
         tasks: str,
         new_background: Callable[[], Any],

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from ._native import Request
 from .errors import logger
+from .posting import Post
 
 EARLY = 0.1  # seconds that the library's clock of a drain may be ahead of ours
 END_TIMEOUT = 5.0  # seconds that cancelled coroutines get to end
@@ -61,7 +62,7 @@ class Calls:
             self._owner.forget(self, "their request was given up")
             return
         try:
-            self._owner.loop.call_soon_threadsafe(self._owner.start, self, context=self._context)
+            self._owner.post.call_soon(self._owner.start, self, context=self._context)
         except RuntimeError:
             self._owner.forget(self, "the loop has ended")
 
@@ -84,8 +85,8 @@ class Calls:
 class Background:
     """All calls of one shard. For the loop's thread, but for calls()."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, drain: Drain) -> None:
-        self.loop = loop
+    def __init__(self, post: Post, drain: Drain) -> None:
+        self.post = post
         self._drain = drain
         self._owed: Set[Calls] = set()  # from the request's first call of background() on
         self._tasks: Set["asyncio.Task[None]"] = set()
@@ -109,7 +110,7 @@ class Background:
 
     def start(self, calls: Calls) -> None:
         """Make the calls, in the context that is current."""
-        task = self.loop.create_task(calls.run())
+        task = self.post.loop.create_task(calls.run())
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._ended(done, calls))
 
@@ -117,7 +118,7 @@ class Background:
         """Wait until every call has been made, or until the end of the drain: then cancel them."""
         self._drain.begin()
         if self._owed and self._drain.left() > 0:
-            self._idle = self.loop.create_future()
+            self._idle = self.post.loop.create_future()
             await asyncio.wait({self._idle}, timeout=self._drain.left())
         if not self._owed:
             return

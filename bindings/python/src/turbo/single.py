@@ -19,6 +19,7 @@ from collections import deque
 from typing import Any, Callable, Coroutine, Deque, Dict, List, Optional, Sequence, Set, Tuple
 
 from .lifecycle import Hook, awaited
+from .posting import Post
 from .threads import LoopThread, ShardThread
 
 Callback = Callable[..., Any]
@@ -211,9 +212,9 @@ class SharedLoop(LoopThread):
 
     def cancel_soon(self, delay: float, workers: Sequence[LoopThread]) -> None:
         """Cancel handlers in so many seconds: workers wait for them, and see no end of the drain. Any thread."""
-        assert self.loop is not None
+        assert self.loop is not None and self.post is not None
         try:
-            self.loop.call_soon_threadsafe(self.loop.call_later, delay, self._cancel_posted, workers)
+            self.post.call_soon(self.loop.call_later, delay, self._cancel_posted, workers)
         except RuntimeError:
             pass  # it is closed: nothing is left to cancel
 
@@ -240,9 +241,9 @@ class WorkerThread(ShardThread):
     def _tasks(self) -> str:
         return "posted"
 
-    def _background_loop(self) -> asyncio.AbstractEventLoop:
-        assert self._shared.loop is not None
-        return self._shared.loop
+    def _background_post(self) -> Post:
+        assert self._shared.post is not None
+        return self._shared.post
 
     def _run_hook(self, fn: Hook, *args: Any) -> None:
         result = fn(*args)

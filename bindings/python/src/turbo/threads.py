@@ -1,6 +1,7 @@
 """Threads with a loop: a shard's, and what all of them have in common."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 import threading
@@ -11,6 +12,7 @@ from .background import END_TIMEOUT, Background, Drain
 from .config import Config, loop_factory
 from .errors import logger
 from .lifecycle import Hook, Stage, call
+from .posting import Post
 from .slow import debug_loop
 
 _LEVELS = {1: logging.ERROR, 2: logging.WARNING, 3: logging.INFO, 4: logging.DEBUG}
@@ -50,6 +52,7 @@ class LoopThread(threading.Thread):
     def __init__(self, name: str, config: Config, stages: List[Stage]) -> None:
         super().__init__(name=name, daemon=bool(main_interpreter))
         self.loop: Optional[asyncio.AbstractEventLoop] = None
+        self.post: Optional[Post] = None  # to the loop, from other threads
         self.error: Optional[BaseException] = None
         self.stages = stages
         self.on_exit = nothing  # called when a callback on the loop has asked for the program's end
@@ -62,6 +65,7 @@ class LoopThread(threading.Thread):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # the main thread's
         try:
             self.loop = self._make_loop()
+            self.post = Post(self.loop)
             self._before_start()
             for stage in self.stages:
                 stage.start(self._run_hook)
@@ -71,8 +75,9 @@ class LoopThread(threading.Thread):
             for stage in self.stages:
                 stage.begun.set()
             self._ready.set()
-        if self.loop is not None:
+        if self.loop is not None and self.post is not None:
             self._run_loop(self.loop)
+            self.post.close()
         self.stopped.set()
         self._ended()
 
@@ -85,8 +90,9 @@ class LoopThread(threading.Thread):
     def end_soon(self) -> None:
         """End the loop, as soon as it is there. Any thread; a second call, which could end on_stop, does nothing."""
         self._ready.wait()
-        if self.loop is not None and self._may_end.acquire(blocking=False):
-            self.loop.call_soon_threadsafe(self.loop.stop)
+        if self.loop is not None and self.post is not None and self._may_end.acquire(blocking=False):
+            with contextlib.suppress(RuntimeError):  # it has ended by itself
+                self.post.call_soon(self.loop.stop)
 
     def _make_loop(self) -> asyncio.AbstractEventLoop:
         loop = loop_factory(self._config.loop)()
@@ -104,7 +110,6 @@ class LoopThread(threading.Thread):
         finally:
             self._before_close()
             asyncio.set_event_loop(None)
-            loop.close()
 
     def _run_to_end(self, loop: asyncio.AbstractEventLoop) -> None:
         """Until somebody stops the loop, and its shard has ended.
@@ -182,23 +187,23 @@ class ShardThread(LoopThread):
 
     def drive_soon(self, server: Optional[Server]) -> None:
         """Begin to drive the shard, and take the server's messages if it is given. Any thread."""
-        assert self.loop is not None
-        self.loop.call_soon_threadsafe(self._drive, server)
+        assert self.post is not None
+        self.post.call_soon(self._drive, server)
 
     def abort_soon(self) -> None:
         """Do not wait for background calls. Any thread."""
         if self._background is None:
             return
         try:
-            self._background.loop.call_soon_threadsafe(self._background.abort)
+            self._background.post.call_soon(self._background.abort)
         except RuntimeError:
             pass  # the loop has ended
 
     def _before_start(self) -> None:
-        assert self.loop is not None
-        self._background = Background(self._background_loop(), self._drain)
+        assert self.loop is not None and self.post is not None
+        self._background = Background(self._background_post(), self._drain)
         make = self._background.calls
-        self.shard.attach(self.loop, self._shard_ended, self._tasks(), make, self._handlers)
+        self.shard.attach(self.loop, self.post.call_soon, self._shard_ended, self._tasks(), make, self._handlers)
 
     def _drive(self, server: Optional[Server]) -> None:
         assert self.loop is not None
@@ -219,9 +224,9 @@ class ShardThread(LoopThread):
     def _tasks(self) -> str:
         return self._config.task
 
-    def _background_loop(self) -> asyncio.AbstractEventLoop:
-        assert self.loop is not None
-        return self.loop
+    def _background_post(self) -> Post:
+        assert self.post is not None
+        return self.post
 
     def _end(self, loop: asyncio.AbstractEventLoop) -> None:
         self._run_hook(self._end_work)
