@@ -638,6 +638,22 @@ def test_names_and_loops_that_cannot_go_there(here: Path) -> None:  # noqa: F811
 # -- watching --
 
 
+def test_programs_that_handlers_start_hear_signals(start: Start) -> None:
+    run = start("""
+import subprocess
+
+@app.get("/")
+def ended(request):
+    with subprocess.Popen(["sleep", "60"]) as child:
+        child.terminate()
+        try:
+            return str(child.wait(timeout=10))
+        finally:
+            child.kill()
+""")
+    assert run.client().get("/").body == b"-15"
+
+
 def test_slow_handlers_are_told(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
     text = "import time\n@app.get('/')\ndef slow(request):\n    time.sleep(0.05)\n    return b''"
     run = start(text, slow_ms=10, debug=True, **TURN)

@@ -5,6 +5,7 @@ import gc
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,8 @@ import pytest
 import turbo
 from conftest import Client, Serve, read_answer
 from test_streaming import wait_until
+from turbo.config import make_config
+from turbo.executor import Executor
 from turbo.posting import Post
 
 
@@ -46,6 +49,28 @@ def test_start_and_stop_again_and_again() -> None:
         with app.start(port=0) as same:
             assert same is app and Client(app).get("/").body == b"hello"
         assert threading.active_count() == before
+
+
+def test_the_first_request_finds_a_running_server() -> None:
+    app = turbo.App()
+    app.get("/")(lambda request: f"{app.port} {len(app.shards)} {app.stats()['taken']}")
+    first: List[socket.socket] = []
+
+    class Slow(Executor):
+        """A request comes before start() has returned."""
+
+        def start(self) -> None:
+            super().start()
+            first.append(socket.create_connection(("127.0.0.1", self._server.port), timeout=10))
+            first[0].sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            time.sleep(0.3)  # for a handler to run too early
+
+    app._start(make_config("127.0.0.1", 0, {}), lambda: None, Slow)
+    try:
+        with first[0]:
+            assert read_answer(first[0]).endswith(f"{app.port} 1 1".encode())
+    finally:
+        app.stop()
 
 
 def test_what_needs_a_running_server() -> None:
@@ -443,3 +468,28 @@ def test_a_post_to_a_loop_that_has_ended() -> None:
     assert post.loop.is_closed()
     with pytest.raises(RuntimeError, match="the loop has ended"):
         post.call_soon(print)
+
+
+def test_programs_that_handlers_start_hear_signals(serve: Serve) -> None:
+    """A mask of the shard's thread would be theirs, too."""
+    app = turbo.App()
+
+    def ended() -> bytes:
+        with subprocess.Popen(["sleep", "60"]) as child:
+            child.terminate()
+            try:
+                return str(child.wait(timeout=10)).encode()
+            finally:
+                child.kill()
+
+    app.get("/shard")(lambda request: ended())
+    app.get("/pool", threads=1)(lambda request: ended())
+
+    @app.get("/loop")
+    async def loop(request: turbo.Request) -> bytes:
+        child = await asyncio.create_subprocess_exec("sleep", "60")
+        child.terminate()
+        return str(await asyncio.wait_for(child.wait(), 10)).encode()
+
+    client = serve(app, loop="asyncio")
+    assert [client.get(path).body for path in ("/shard", "/pool", "/loop")] == [b"-15"] * 3

@@ -349,6 +349,7 @@ class App:
         with _running_lock:
             self._server, self._executor, self._config = server, executor, config
             _running.add(self)
+        executor.drive()
         self._tell_of_constants(len(server.shards))
 
     def _run(self, config: Config, choice: Choice, make: Callable[..., Executor] = Executor) -> int:

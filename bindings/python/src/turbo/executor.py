@@ -57,7 +57,7 @@ class Executor:
         self._switch_interval = SwitchInterval()
 
     def start(self) -> None:
-        """Make the loops, run on_start, listen, start the server, connect all.
+        """Make the loops, run on_start, listen, start the server. Handlers run from drive() on.
 
         What goes wrong is raised, with nothing left behind: nothing listens before on_start has returned.
         """
@@ -71,6 +71,9 @@ class Executor:
             self._give_up()
             raise
         self._start_work()
+
+    def drive(self) -> None:
+        """Have the shards take requests. Once, after start()."""
         for thread in self._threads:
             thread.drive_soon(self._server if thread.shard.index == 0 else None)
 

@@ -9,7 +9,6 @@ import functools
 import json
 import os
 import selectors
-import signal
 import socket
 import sys
 import threading
@@ -58,7 +57,6 @@ def refusal(target: str) -> Optional[str]:
     said: List[Optional[str]] = []
 
     def probe() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # the main thread's
         try:
             said.append(run_interpreter(None, _job(target)))
         except Exception as error:
@@ -90,7 +88,6 @@ class ShardInterpreter(threading.Thread):
         self._ready = threading.Event()
 
     def run(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # the main thread's
         try:
             text = run_interpreter(self._server, self._job(index=self.shard.index, fd=self._theirs.fileno()))
             self.error = None if text is None else _error(text, f"shard {self.shard.index}")
@@ -161,7 +158,6 @@ class Messages(threading.Thread):
         self._selector.close()
 
     def run(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # the main thread's
         while True:
             for key, _ in self._selector.select():
                 if key.fd == self._woken:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import signal
 import threading
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
@@ -62,7 +61,6 @@ class LoopThread(threading.Thread):
         self._may_end = threading.Lock()  # taken once
 
     def run(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # the main thread's
         try:
             self.loop = self._make_loop()
             self.post = Post(self.loop)
@@ -155,7 +153,6 @@ class PoolThread(threading.Thread):
         self._shard = shard
 
     def run(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # the main thread's
         self._shard.run_pool()
 
 
