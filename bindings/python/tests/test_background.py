@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+import types
 from typing import Any, AsyncIterator, Dict, Iterator, List
 
 import pytest
@@ -13,6 +14,8 @@ import turbo
 from conftest import Client, Serve, read_answer
 from test_hooks import mode  # noqa: F401 - a fixture
 from test_streaming import wait_until
+from turbo.background import Background, Calls, Drain
+from turbo.posting import Post
 
 name: "contextvars.ContextVar[str]" = contextvars.ContextVar("name", default="nobody")
 
@@ -219,6 +222,44 @@ def test_what_cannot_be(serve: Serve) -> None:
     assert errors == ["background() takes a function, and its arguments"] * 2
     with pytest.raises(RuntimeError, match="has been answered"):
         kept[0].background(print)
+
+
+def test_threads_that_ask_at_once_leave_nothing_owed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both find that the request has no calls yet, and make some; one of them is heard."""
+    app, made = turbo.App(), []
+    both = threading.Barrier(2)
+
+    @app.get("/")
+    def handler(request: turbo.Request) -> bytes:
+        others = [threading.Thread(target=request.background, args=(made.append, i)) for i in range(2)]
+        for thread in others:
+            thread.start()
+        for thread in others:
+            thread.join()
+        return b"ok"
+
+    make = Background.calls
+
+    def calls(self: Background) -> Calls:
+        both.wait(10)
+        return make(self)
+
+    monkeypatch.setattr(Background, "calls", calls)
+    client = serve(app)
+    assert client.get("/").body == b"ok"
+    wait_until(lambda: sorted(made) == [0, 1])
+    begun = time.monotonic()
+    client.app.stop()
+    assert time.monotonic() - begun < 5, "the drain, which has 30 s, was waited for"
+
+
+def test_calls_that_come_too_late_are_refused() -> None:
+    post = Post(asyncio.new_event_loop())
+    calls = Background(post, Drain(0)).calls()
+    post.close()
+    calls.begin(types.SimpleNamespace(method="GET", path="/", cancelled=False))  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="has been answered"):
+        calls.add((print,), {})
 
 
 def test_requests_with_calls_are_freed(serve: Serve) -> None:

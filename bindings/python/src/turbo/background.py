@@ -48,15 +48,23 @@ class Calls:
     def __init__(self, owner: "Background") -> None:
         self._owner = owner
         self._calls: List[Call] = []
+        self._begun = False
+        self._lock = threading.Lock()  # of the two above, and of when it is owed
         self._context = contextvars.copy_context()  # the handler's, as it is now
         self._name = "?"
 
     def add(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> None:
-        """One more: a function and its arguments."""
-        self._calls.append((args[0], args[1:], kwargs))
+        """One more: a function and its arguments. Any thread. RuntimeError: too late."""
+        with self._lock:
+            if self._begun:
+                raise RuntimeError("background(): the request has been answered")
+            self._calls.append((args[0], args[1:], kwargs))
+            self._owner.owe(self)
 
     def begin(self, request: Request) -> None:
         """The answer was handed over. Any thread."""
+        with self._lock:
+            self._begun = True
         self._name = f"{request.method} {request.path}"
         if self._owner.drops(request.cancelled):
             self._owner.forget(self, "their request was given up")
@@ -93,10 +101,12 @@ class Background:
         self._idle: Optional["asyncio.Future[None]"] = None
 
     def calls(self) -> Calls:
-        """A request wants calls. Any thread."""
-        calls = Calls(self)
+        """For a request that wants calls. Any thread; of several that ask at once for one request the first is heard."""
+        return Calls(self)
+
+    def owe(self, calls: Calls) -> None:
+        """A stop waits for them from now on. Any thread."""
         self._owed.add(calls)
-        return calls
 
     def drops(self, cancelled: bool) -> bool:
         """Whether a request that ends now was given up by a stop whose time is up. Any thread."""
