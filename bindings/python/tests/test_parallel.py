@@ -183,6 +183,7 @@ def test_what_is_there_can_be_asked_for(serve: Serve) -> None:
         ({"max_requests": -1}, ValueError, ["max_requests", "-1"]),
         ({"max_requests": "5"}, TypeError, ["max_requests", "str"]),
         ({"max_requests_jitter": -1}, ValueError, ["max_requests_jitter", "-1"]),
+        ({"max_requests_jitter": 5}, ValueError, ["max_requests_jitter", "needs max_requests"]),
     ],
 )
 def test_bad_arguments_of_start(settings: Any, kind: Any, words: List[str]) -> None:
@@ -402,12 +403,16 @@ def test_lost_requests_are_in_the_exit_code(tmp_path: Path) -> None:
         (["main:app", "--max-requests", "5"], 2, ["max_requests", "processes"]),
         (["missing:app"], 1, ['no module "missing"', "Traceback"]),
         (["raises:app"], 1, ["ZeroDivisionError"]),
+        (["exits:app"], 1, ["could not be loaded", "SystemExit: 0"]),
+        (["begins:app", "--port", "0"], 1, ["could not be", "SystemExit: 3"]),
         (["main:app", "--host", "no.such.host.invalid"], 1, ["no.such.host.invalid"]),
     ],
 )
 def test_exit_codes(tmp_path: Path, flags: List[str], code: int, words: List[str]) -> None:
     write(tmp_path / "main.py", PROGRAM)
     write(tmp_path / "raises.py", "1 / 0")
+    write(tmp_path / "exits.py", "import sys\nsys.exit(0)")
+    write(tmp_path / "begins.py", "import sys, turbo\napp = turbo.App()\napp.on_start(lambda shard: sys.exit(3))")
     with Turbo(tmp_path, *flags) as program:
         ended, _, errors = program.end()
     assert ended == code and [word for word in words if word not in errors] == []

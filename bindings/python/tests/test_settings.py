@@ -73,6 +73,7 @@ def test_bad_settings_say_what_is_wrong(settings: Any, kind: Any, words: List[st
         ({"batch": "x"}, TypeError, ["batch", "str"]),
         ({"batch": 0}, ValueError, ["batch_max", "0", "65536"]),
         ({"batch": 65537}, ValueError, ["batch_max", "65537"]),
+        ({"batch_wait_ms": 50}, ValueError, ["batch_wait_ms", "for batch handlers only"]),
         ({"batch": True, "batch_wait_ms": -1}, ValueError, ["batch_wait_ms", "-1", "10000"]),
         ({"batch": True, "batch_wait_ms": "1"}, TypeError, ["batch_wait_ms", "str"]),
         ({"executor": "inline"}, ValueError, ["executor", "inline", "shard"]),

@@ -80,7 +80,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return BAD_ARGUMENTS
     try:
         return LOST if serve(target, config, choice) else 0
-    except Exception:
+    except (Exception, SystemExit):  # an app's sys.exit() would be a code of another meaning
         logger.critical("the app could not be loaded, or started", exc_info=True)
         return FAILED
 

@@ -77,6 +77,8 @@ class Config:
             _check_int("switch_interval_us", self.switch_interval_us, SWITCH_INTERVAL_US_MAX)
         _check_int("max_requests", self.max_requests, MAX_REQUESTS_MAX)
         _check_int("max_requests_jitter", self.max_requests_jitter, MAX_REQUESTS_MAX)
+        if self.max_requests_jitter and not self.max_requests:
+            raise ValueError(f"max_requests_jitter: {self.max_requests_jitter} needs max_requests, to which it is added")
 
     def choose(self, named: Optional[str], probe: Probe) -> Choice:
         """Which way the run takes, logged; see parallel.choose(). ValueError when it cannot be."""

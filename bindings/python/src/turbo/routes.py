@@ -125,5 +125,7 @@ def make_route(method: Optional[str], pattern: str, handler: Handler, options: D
     elif not isinstance(batch, bool):
         raise TypeError(f"batch: {batch!r} is {type(batch).__name__}, expected bool or int")
     _milliseconds(options)
+    if options.get("batch_wait_us") and batch is False:
+        raise ValueError("batch_wait_ms: for batch handlers only: batch=True, or the most requests that it wants")
     _weight_max(options, weight, batch is not False)
     return Route(method, pattern, handler, batch is not False, has_middleware, content_type, weight, options)
