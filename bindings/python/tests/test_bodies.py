@@ -191,6 +191,22 @@ def test_two_coroutines_cannot_wait_for_one_body(serve: Serve) -> None:
         assert b"200 OK" in s.recv(1000)
 
 
+def test_another_thread_cannot_read(serve: Serve) -> None:
+    app, raised = turbo.App(), []
+
+    def elsewhere(request: turbo.Request) -> None:
+        with pytest.raises(RuntimeError, match="on the loop of the request's shard") as caught:
+            asyncio.run(request.read())
+        raised.append(caught.value)
+
+    @app.post("/", **STREAMED)
+    async def handler(request: turbo.Request) -> bytes:
+        await asyncio.get_running_loop().run_in_executor(None, elsewhere, request)
+        return await request.read()
+
+    assert serve(app).post("/", b"whole").body == b"whole" and len(raised) == 1
+
+
 @pytest.mark.parametrize(
     "options", [{"batch": True}, {"threads": 2}, {"batch": 4}, {}], ids=["batch", "threads", "batch 4", "sync"]
 )

@@ -68,9 +68,19 @@ static PyObject *raise_end(RequestObject *request, int rc) {
     return NULL;
 }
 
+/* Parts are taken by one thread at a time, libturbo says. @return 0; -1 with an exception. */
+static int check_here(const RequestObject *request) {
+    if (turbopy_shard_is_here(request->shard))
+        return 0;
+    PyErr_SetString(PyExc_RuntimeError, "a streamed body is read on the loop of the request's shard");
+    return -1;
+}
+
 PyObject *turbopy_body_part(RequestObject *request, PyObject *unused) {
     turbo_str part;
     (void)unused;
+    if (check_here(request) < 0)
+        return NULL;
     request->body_taken = 1;
     int rc = turbo_request_body_read(request->req, &part);
     if (rc == 1)
@@ -92,10 +102,8 @@ static int somebody_waits(RequestObject *request) {
 
 PyObject *turbopy_body_readable(RequestObject *request, PyObject *unused) {
     (void)unused;
-    if (!turbopy_shard_is_here(request->shard)) {
-        PyErr_SetString(PyExc_RuntimeError, "a streamed body is read on the loop of the request's shard");
+    if (check_here(request) < 0)
         return NULL;
-    }
     int waits = somebody_waits(request);
     if (waits > 0)
         PyErr_SetString(PyExc_RuntimeError, "another coroutine waits for the body already");
