@@ -3,15 +3,17 @@
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any, Iterator, List, Optional
 
 import pytest
 import turbo
-from conftest import Client, Serve
+from conftest import Client, Serve, read_answer
 from test_lifecycle import GIL_IS_BACK
 from turbo import parallel, runner
 from turbo.config import make_config
@@ -377,6 +379,48 @@ def test_serve_and_stop(tmp_path: Path) -> None:
         assert f"(1 shard, asyncio; {way})" in program.banner
         code, out, errors = program.end(signal.SIGTERM)
     assert (code, out) == (0, "") and f"INFO: parallel: {way}\n" in errors and "1 answered" in errors
+
+
+WAYS = ["gil" if gil_enabled() else "free-threaded", "processes"]
+if gil_enabled() and sys.version_info >= parallel.INTERPRETERS_FROM:
+    WAYS.append("interpreters")
+
+OUTPUTS = {
+    "closed": "os.close(1)",
+    "all closed": "os.closerange(0, 3)",
+    "nobody reads": "read, write = os.pipe(); os.dup2(write, 1); os.close(write); os.close(read)",
+}
+INSTEAD = "import os, sys; os.environ.pop('PYTHONUNBUFFERED', None); {}; os.execv(sys.executable, [sys.executable, '-m', 'turbo', *sys.argv[1:]])"
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_nobody_hears_where_it_listens(tmp_path: Path, way: str, output: str) -> None:
+    write(tmp_path / "main.py", PROGRAM)
+    program = ("-c", INSTEAD.format(OUTPUTS[output]))
+    flags = ("main:app", "--unix", "s", "--shards", "2", "--parallel", way)
+    with open(tmp_path / "log", "w") as log, Turbo(tmp_path, *flags, program=program, stderr=log) as served:
+        assert ask_at(tmp_path / "s", served).endswith(b"hello")
+        while output == "nobody reads" and "WARNING: standard output does not take it" not in (tmp_path / "log").read_text():
+            assert served.process.poll() is None
+            time.sleep(0.01)
+        code, _, _ = served.end(signal.SIGTERM)
+    said = (tmp_path / "log").read_text()
+    assert code == 0 and "Traceback" not in said and "Exception ignored" not in said
+
+
+def ask_at(path: Path, program: Turbo) -> bytes:
+    """The answer to GET / at a Unix socket, as soon as there is one."""
+    while True:
+        assert program.process.poll() is None, program.end()
+        with socket.socket(socket.AF_UNIX) as s:
+            try:
+                s.connect(str(path))
+            except OSError:
+                time.sleep(0.01)
+                continue
+            s.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            return read_answer(s)
 
 
 def test_lost_requests_are_in_the_exit_code(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from . import __version__, settings
 from ._native import Server, Setting
 from .config import LOOPS, MODES, TASKS, Config, make_config
 from .errors import log_to_stderr, logger
+from .output import hold_descriptors
 from .parallel import CHOICES
 from .runner import prepare, serve
 
@@ -71,6 +72,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     given: Dict[str, Any] = vars(make_parser().parse_args(arguments))
     target, level = given.pop("app"), given.pop("log_level")
     log_to_stderr(level)
+    hold_descriptors()
     try:
         config = make_config(given.pop("host", "127.0.0.1"), given.pop("port", 8000), given)
         _check(config)

@@ -14,6 +14,7 @@ from .files import PathText, StaticRoute, make_static_route
 from .gil import counts_constants
 from .lifecycle import Lifecycle, check_hook
 from .middleware import Middleware, check_middleware
+from .output import announce
 from .parallel import Choice
 from .routes import Handler, Route, make_route
 from .signals import StopSignals
@@ -356,7 +357,7 @@ class App:
         """Serve in this process until a signal, or stop(). Returns how many requests had no answer."""
         with StopSignals() as signals:
             self._start(config, signals.end, make)
-            print(self._banner(choice), flush=True)
+            announce(self._banner(choice))
             try:
                 self._wait(signals)
             finally:

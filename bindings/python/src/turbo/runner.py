@@ -2,10 +2,9 @@
 
 import json
 import os
-import sys
 from typing import Any, Optional, Union
 
-from . import interpreters, supervisor
+from . import interpreters, output, supervisor
 from .app import App
 from .config import Config, make_config
 from .errors import logger
@@ -28,6 +27,7 @@ def run(target: Target, host: str = "127.0.0.1", port: int = 8000, **settings: A
 
     Raises what load() and App.start() raise.
     """
+    output.hold_descriptors()
     config = make_config(host, port, settings)
     return serve(target, config, prepare(target, config))
 
@@ -45,8 +45,7 @@ def prepare(target: Target, config: Config) -> Choice:
 def refusal(target: str) -> Optional[str]:
     """interpreters.refusal(), asked in a process of its own: what the probe leaves behind there, or a module that crashes, is
     none of ours."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    output.flush()
     read, write = os.pipe()
     try:
         pid = os.fork()

@@ -14,11 +14,11 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import threading
 import time
 from typing import Any, Dict, List, Optional, Union
 
+from . import output
 from . import worker as child
 from ._native import Server
 from .app import App
@@ -222,8 +222,7 @@ class Supervisor:
         """OSError: the system has no more processes, or descriptors."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        output.flush()
         old = signal.pthread_sigmask(signal.SIG_BLOCK, FORK_BLOCKS)
         try:
             pid = os.fork()
@@ -316,7 +315,7 @@ class Supervisor:
         if not self._serving and all(s.current and s.current.state == READY for s in self._slots):
             self._serving = True
             banner = self._config.banner(self._listeners.port, len(self._slots), "process", loop, self._choice)
-            print(banner, flush=True)
+            output.announce(banner)
 
     def _ended(self, process: Process, status: int) -> None:
         slot, state = process.slot, process.state

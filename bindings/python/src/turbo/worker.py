@@ -9,11 +9,11 @@ import random
 import select
 import signal
 import socket
-import sys
 import threading
 import traceback
 from typing import Any, Dict, List, NoReturn, Optional, Union
 
+from . import output
 from .app import App
 from .config import Config
 from .errors import logger
@@ -210,7 +210,6 @@ def _end_process(code: int) -> NoReturn:
         if wait is not None:
             wait()
         atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        output.flush()
     finally:
         os._exit(code)
