@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 import pytest
 import turbo
 from conftest import Answer, Client, read_answer
-from test_parallel import Turbo, here, write  # noqa: F401
+from test_parallel import PROGRAM, Turbo, ask, here, write  # noqa: F401
 from turbo import interpreters
 from turbo.config import make_config
 from turbo.gil import gil_enabled
@@ -705,6 +705,18 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert code == 0
     assert "ERROR: handler failed: GET /bad\nTraceback" in errors and "ValueError: told" in errors
     assert "Exception ignored" not in errors and "Warning" not in errors
+
+
+def test_a_handler_prints_and_nobody_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    write(tmp_path / "main.py", PROGRAM.replace('return b"hello"', 'print("said", hello); return b"hello"'))
+    with Turbo(tmp_path, "main:app", "--port", "0", "--shards", "2", "--parallel", "interpreters") as program:
+        port = program.serve()
+        assert program.process.stdout is not None
+        program.process.stdout.close()
+        assert ask(port) == ask(port) == b"hello"
+        program.process.send_signal(signal.SIGTERM)
+        assert program.process.wait(TIMEOUT) == 0
 
 
 def fds() -> List[str]:

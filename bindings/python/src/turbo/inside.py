@@ -6,12 +6,12 @@ import contextlib
 import importlib.machinery
 import itertools
 import json
-import sys
 import threading
 import traceback
 from collections import deque
 from typing import Any, Deque, Dict, Iterator, List, Optional, Tuple
 
+from . import output
 from ._native import Server, Shard
 from .app import App
 from .background import Drain
@@ -257,8 +257,8 @@ def main(server: Optional[Server], job: Dict[str, Any]) -> Optional[str]:
     def work() -> None:
         try:
             results.append(do(server, job))
+            output.flush()
         finally:
-            sys.stdout.flush()
             done.release()
 
     done.acquire()
