@@ -17,7 +17,7 @@ import pytest
 import turbo
 from conftest import Answer, Client, read_answer
 from test_parallel import PROGRAM, Turbo, ask, here, write  # noqa: F401
-from turbo import interpreters
+from turbo import interpreters, runner
 from turbo.config import make_config
 from turbo.gil import gil_enabled
 from turbo.loading import load
@@ -612,6 +612,15 @@ def test_auto_probes(here: Path) -> None:  # noqa: F811
     assert config.choose("plain:app", interpreters.refusal).name == "interpreters"
     choice = config.choose("deep:app", interpreters.refusal)
     assert choice.name == "processes" and "orjson.orjson" in choice.why
+
+
+def test_auto_does_not_wait_for_threads_of_an_import(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """The end of an interpreter waits for its threads that are no daemons."""
+    monkeypatch.setattr(runner, "PROBE_TIMEOUT", 2.0)
+    text = "import threading, turbo\napp = turbo.App()\nthreading.Thread(target=threading.Event().wait).start()\n"
+    write(here / "polls.py", text)
+    choice = make_config("", 0, {"shards": 2}).choose("polls:app", runner.refusal)
+    assert choice.name == "processes" and "took over 2 s" in choice.why
 
 
 def test_an_import_that_fails_in_one_interpreter(here: Path) -> None:  # noqa: F811

@@ -147,12 +147,39 @@ def test_how_many_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda named: 1 / 0, "the probe has failed: ZeroDivisionError('division by zero')"),
         (lambda named: os.kill(os.getpid(), signal.SIGKILL), "the probe has died: SIGKILL"),
         (lambda named: os._exit(7), "the probe has died: exit code 7"),
+        (lambda named: time.sleep(60), "loading the app in one of its own, and its end, took over 0.5 s"),
+        (lambda named: "x" * 100000, "x" * 100000),
     ],
 )
 def test_a_probe_is_made_elsewhere(monkeypatch: pytest.MonkeyPatch, probe: Any, reason: Optional[str]) -> None:
     pids: List[int] = []
     monkeypatch.setattr(runner.interpreters, "refusal", lambda named: (pids.append(os.getpid()), probe(named))[1])
-    assert runner.refusal("m:app") == reason and pids == []
+    monkeypatch.setattr(runner, "PROBE_TIMEOUT", 0.5 if "0.5" in str(reason) else TIMEOUT)
+    before = os.listdir("/proc/self/fd")
+    said = runner.refusal("m:app")
+    assert said == reason or (said or "").startswith(f"{reason}:")
+    assert pids == [] and os.listdir("/proc/self/fd") == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_probe_ends_with_its_parent(tmp_path: Path) -> None:
+    """SIGTERM while a probe waits: its default is the end of the process."""
+    program = """
+import time
+from turbo import runner
+def refusal(target):
+    print("probing", flush=True)
+    time.sleep(600)
+runner.interpreters.refusal = refusal
+runner.refusal("m:app")
+"""
+    with Turbo(tmp_path, program=("-c", program)) as parent:
+        assert parent.line() == "probing\n"
+        parent.process.send_signal(signal.SIGTERM)
+        assert parent.process.wait(TIMEOUT) == -signal.SIGTERM
+        assert parent.process.stdout is not None
+        assert parent.process.stdout.read() == "", "its end: the probe has it, too, for as long as it runs"
 
 
 # -- an App --
@@ -390,7 +417,12 @@ OUTPUTS = {
     "all closed": "os.closerange(0, 3)",
     "nobody reads": "read, write = os.pipe(); os.dup2(write, 1); os.close(write); os.close(read)",
 }
-INSTEAD = "import os, sys; os.environ.pop('PYTHONUNBUFFERED', None); {}; os.execv(sys.executable, [sys.executable, '-m', 'turbo', *sys.argv[1:]])"
+INSTEAD = """
+import os, sys
+os.environ.pop("PYTHONUNBUFFERED", None)
+{}
+os.execv(sys.executable, [sys.executable, "-m", "turbo", *sys.argv[1:]])
+"""
 
 
 @pytest.mark.parametrize("way", WAYS)

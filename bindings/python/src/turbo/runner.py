@@ -2,7 +2,11 @@
 
 import json
 import os
-from typing import Any, Optional, Union
+import select
+import signal
+import threading
+import time
+from typing import Any, NoReturn, Optional, Union
 
 from . import interpreters, output, supervisor
 from .app import App
@@ -12,6 +16,8 @@ from .loading import check_not_loading, load, parse
 from .parallel import Choice
 
 Target = Union[App, str]
+
+PROBE_TIMEOUT = 30.0  # seconds for an import, and the end of the interpreter that it was made in
 
 
 def run(target: Target, host: str = "127.0.0.1", port: int = 8000, **settings: Any) -> int:
@@ -43,29 +49,62 @@ def prepare(target: Target, config: Config) -> Choice:
 
 
 def refusal(target: str) -> Optional[str]:
-    """interpreters.refusal(), asked in a process of its own: what the probe leaves behind there, or a module that crashes, is
-    none of ours."""
+    """interpreters.refusal(), asked in a process of its own: what the probe leaves behind there, a module that crashes, or one
+    that does not come to an end, is none of ours. It ends with this process, however that ends."""
     output.flush()
-    read, write = os.pipe()
+    said, say = os.pipe()
+    alive, held = os.pipe()  # nobody writes; whoever reads it sees the end of this process
     try:
         pid = os.fork()
     except OSError as error:
-        os.close(read)
-        os.close(write)
+        for fd in (said, say, alive, held):
+            os.close(fd)
         return f"the probe has not been made: {error}"
     if pid == 0:
-        try:
-            os.write(write, json.dumps(interpreters.refusal(target)).encode())
-        except BaseException as error:
-            os.write(write, json.dumps(f"the probe has failed: {error!r}").encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    with open(read) as said:
-        text = said.read()
-    status = os.waitpid(pid, 0)[1]
+        os.close(held)
+        _probe(target, say, alive)
+    os.close(say)
+    os.close(alive)
+    try:
+        text = _hear(said)
+    finally:
+        os.close(said)
+        os.close(held)
+        os.kill(pid, signal.SIGKILL)  # it is not waited for yet; one that has ended takes no notice
+        status = os.waitpid(pid, 0)[1]
+    if text is None:
+        return f"loading the app in one of its own, and its end, took over {PROBE_TIMEOUT:g} s: a thread of its import runs on?"
     reason: Optional[str] = json.loads(text) if text else f"the probe has died: {supervisor.status_text(status)}"
     return reason
+
+
+def _probe(target: str, say: int, alive: int) -> NoReturn:
+    """The process of the probe."""
+    try:
+        threading.Thread(target=_end_behind, args=(alive,), daemon=True).start()
+        os.write(say, json.dumps(interpreters.refusal(target)).encode())
+    except BaseException as error:
+        os.write(say, json.dumps(f"the probe has failed: {error!r}").encode())
+    finally:
+        os._exit(0)
+
+
+def _end_behind(alive: int) -> None:
+    """End this process when the one that has the other end of the pipe has ended."""
+    os.read(alive, 1)
+    os._exit(1)
+
+
+def _hear(said: int) -> Optional[bytes]:
+    """All that a pipe gives until its end; None if that does not come in PROBE_TIMEOUT."""
+    end = time.monotonic() + PROBE_TIMEOUT
+    text = b""
+    while select.select([said], [], [], max(0.0, end - time.monotonic()))[0]:
+        part = os.read(said, 65536)
+        if not part:
+            return text
+        text += part
+    return None
 
 
 def serve(target: Target, config: Config, choice: Choice) -> int:
