@@ -347,6 +347,31 @@ def test_a_stopped_app_with_hooks_is_freed() -> None:
     assert reference() is None
 
 
+@pytest.mark.parametrize("mode", ["sharded", "single"])
+@pytest.mark.parametrize("name", ["turbo-shard-0", "turbo-shard-2", "turbo-loop", "turbo-pool-0-0", "turbo-pool-1-1", "turbo-watch"])
+def test_a_thread_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, mode: str, name: str) -> None:
+    app, port, before = turbo.App(), free_port(), threading.active_count()
+    app.get("/pool", threads=2)(lambda request: b"pool")
+    start, failed = threading.Thread.start, []
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == name:
+            failed.append(name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    settings: Dict[str, Any] = {"port": port, "shards": 3, "slow_ms": 1000, "mode": mode}
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        if (name, mode) != ("turbo-loop", "sharded"):
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                app.start(**settings)
+            assert failed == [name]
+    assert_nothing_left(port, before)
+    with app.start(**settings):
+        assert Client(app).get("/pool").body == b"pool"
+
+
 def test_a_failed_start_can_be_tried_again(mode: Dict[str, Any]) -> None:
     app, tries, port = turbo.App(), [], free_port()
 

@@ -672,6 +672,22 @@ def test_slow_handlers_are_told(start: Start, capfd: pytest.CaptureFixture[str])
     assert "GET / (/) blocked shard 0 for" in errors and "GET / (/) blocked shard 1 for" in errors
 
 
+def test_a_thread_that_cannot_be_started_there(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
+    text = """
+app.get("/", threads=2)(lambda request: b"")
+real = threading.Thread.start
+def refuse(thread):
+    if thread.name == "turbo-pool-1-1":
+        raise RuntimeError("can't start new thread")
+    real(thread)
+if not turbo._native.main_interpreter:
+    threading.Thread.start = refuse
+"""
+    start(text).ended()
+    errors = capfd.readouterr().err
+    assert "turbo-shard-1 has not all of its threads: stopping" in errors and "can't start new thread" in errors
+
+
 def test_messages_of_the_library(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="turbo")
     start("app.get('/')(lambda request: b'x')").stop()

@@ -61,16 +61,18 @@ class Executor:
 
         What goes wrong is raised, with nothing left behind: nothing listens before on_start has returned.
         """
+        started = False
         try:
             self._start_threads()
             for address in self._config.addresses():
                 self._server.listen(address)
             self._adopt_sockets()
             self._server.start()
+            started = True
+            self._start_work()
         except BaseException:
-            self._give_up()
+            self._end_started() if started else self._give_up()
             raise
-        self._start_work()
 
     def drive(self) -> None:
         """Have the shards take requests. Once, after start()."""
@@ -121,19 +123,28 @@ class Executor:
         if config.fd is not None and not config.sockets:
             self._server.listen_fd(config.fd)
 
+    def _start_one(self, thread: Any, among: List[Any]) -> None:
+        """Have a thread run as one of these. RuntimeError: it cannot be started, and nobody is to wait for it."""
+        among.append(thread)  # first: it may ask whether it is one of ours
+        try:
+            thread.start()
+        except Exception:
+            among.remove(thread)
+            raise
+
     def _start_threads(self) -> None:
         """Every loop is there, and on_start has returned: the process's first, then those of all shards at once."""
         process = self._lifecycle.stage("process", "the process")
         if self._config.mode == "single":
-            self._shared = SharedLoop("turbo-loop", self._config, [process])
-            self._shared.on_exit = self.stop
-            self._shared.start()
-            self._shared.wait_ready()
+            shared = SharedLoop("turbo-loop", self._config, [process])
+            shared.on_exit = self.stop
+            shared.start()
+            self._shared = shared
+            shared.wait_ready()
         for shard in self._server.shards:
             thread = self._make_thread(shard, process)
             thread.on_exit = self.stop
-            self._threads.append(thread)
-            thread.start()
+            self._start_one(thread, self._threads)
             if shard.index == 0 and not process.is_empty():
                 process.begun.wait()
                 if thread.error is not None:
@@ -143,12 +154,12 @@ class Executor:
 
     def _start_work(self) -> None:
         """What else runs handlers, or looks at them."""
-        self._pool = [PoolThread(shard, i) for shard in self._server.shards for i in range(shard.pool_threads)]
+        for shard in self._server.shards:
+            for i in range(shard.pool_threads):
+                self._start_one(PoolThread(shard, i), self._pool)
         threads = len(self._threads) + len(self._pool)
         self._tell_of_gil()
         set_switch_interval(self._switch_interval, self._config.switch_interval_us, threads)
-        for worker in self._pool:
-            worker.start()
         if self._watch is not None:
             self._watch.start()
 
@@ -195,6 +206,13 @@ class Executor:
         for thread in self._threads:
             thread.end_soon()
         self._join_threads()
+
+    def _end_started(self) -> None:
+        """The server has started, and cannot go on: it ends as one that is told to stop and not to wait."""
+        self.drive()
+        self.stop()
+        self.abort()
+        self.join()
 
     def _tell_of_gil(self) -> None:
         """Whoever runs a free-threaded build wants handlers to run in parallel, or has asked for a GIL."""

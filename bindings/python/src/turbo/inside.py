@@ -16,7 +16,7 @@ from ._native import Server, Shard
 from .app import App
 from .background import Drain
 from .config import Config
-from .errors import log_to_stderr
+from .errors import log_to_stderr, logger
 from .executor import set_switch_interval
 from .gil import SwitchInterval
 from .lifecycle import Hook, Stage
@@ -94,10 +94,11 @@ class Work:
 
     def begin(self) -> None:
         """The server has started, and knows how large the pool is."""
-        self._pool = [PoolThread(self._shard, i) for i in range(self._shard.pool_threads)]
-        set_switch_interval(self._switch_interval, self._wanted, 1 + len(self._pool))
-        for worker in self._pool:
+        set_switch_interval(self._switch_interval, self._wanted, 1 + self._shard.pool_threads)
+        for i in range(self._shard.pool_threads):
+            worker = PoolThread(self._shard, i)
             worker.start()
+            self._pool.append(worker)
         if self._watch is not None:
             self._watch.start()
 
@@ -141,8 +142,7 @@ class InsideShard(ShardThread):
 
     def _heard(self, line: str) -> None:
         if line == "drive":
-            self._work.begin()
-            self._drive(None)
+            self._begin()
         elif line == "stop":
             self._drain.begin()
         elif line == "abort":
@@ -154,6 +154,14 @@ class InsideShard(ShardThread):
             self.end_soon()
         else:
             self._gives_up = True
+
+    def _begin(self) -> None:
+        try:
+            self._work.begin()
+        except Exception:
+            logger.critical("%s has not all of its threads: stopping", self.name, exc_info=True)
+            self.on_exit()
+        self._drive(None)
 
     def _run_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         if self.error is None:

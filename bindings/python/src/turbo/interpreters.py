@@ -215,8 +215,7 @@ class Interpreters(Executor):
         self._messages.listen(self._interpreters)
         for threads in self._interpreters[:1], self._interpreters[1:]:
             for thread in threads:
-                thread.start()
-                self._threads.append(thread)
+                self._start_one(thread, self._threads)
             for thread in threads:
                 thread.wait_ready()
 

@@ -60,8 +60,9 @@ class Watch:
         """Begin to look."""
         if not main_interpreter:
             return  # sys._current_frames() goes through all interpreters, whose objects are not ours to hold; see _leave()
-        self._thread = threading.Thread(target=self._look, name="turbo-watch", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._look, name="turbo-watch", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def stop(self) -> None:
         """Wait for the thread's end. Does nothing when it was not started."""
