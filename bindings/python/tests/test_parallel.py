@@ -213,6 +213,8 @@ def test_what_is_there_can_be_asked_for(serve: Serve) -> None:
         ({"max_requests": "5"}, TypeError, ["max_requests", "str"]),
         ({"max_requests_jitter": -1}, ValueError, ["max_requests_jitter", "-1"]),
         ({"max_requests_jitter": 5}, ValueError, ["max_requests_jitter", "needs max_requests"]),
+        ({"start_timeout_ms": -1}, ValueError, ["start_timeout_ms", "-1"]),
+        ({"start_timeout_ms": "5"}, TypeError, ["start_timeout_ms", "str"]),
     ],
 )
 def test_bad_arguments_of_start(settings: Any, kind: Any, words: List[str]) -> None:
@@ -497,7 +499,8 @@ def test_exit_codes(tmp_path: Path, flags: List[str], code: int, words: List[str
 def test_help_lists_every_setting(tmp_path: Path) -> None:
     with Turbo(tmp_path, "--help") as program:
         code, out, _ = program.end()
-    flags = [*(setting.name for setting in turbo.settings()), "host", "port", "unix", "fd", "parallel", "max_requests"]
+    ours = ["host", "port", "unix", "fd", "parallel", "max_requests", "start_timeout_ms"]
+    flags = [*(setting.name for setting in turbo.settings()), *ours]
     assert code == 0 and "exit codes" in out
     assert [flag for flag in flags if f"--{flag.replace('_', '-')} " not in out] == []
 

@@ -352,6 +352,58 @@ def test_a_first_start_that_fails_ends_it(tmp_path: Path, name: str) -> None:
     assert "starts again" not in log
 
 
+SHORT_GRACE = """
+import logging
+import turbo, turbo.supervisor, turbo.worker
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    turbo.supervisor.END_GRACE = turbo.worker.END_GRACE = 0.5
+    turbo.run("main:app", port=0, parallel="processes", shards=2, drain_timeout_ms=%d)
+"""
+
+
+def test_a_worker_that_failed_and_cannot_end(where: Path) -> None:
+    """The failure is told at once; the thread of the app's that does not end ends with it soon."""
+    write(where / "run.py", SHORT_GRACE % 60000)
+    write(where / "main.py", APP + """
+import threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+
+@app.on_start
+def fail(shard):
+    raise LookupError("on purpose")
+""")
+    with Processes(where, program=["run.py"]) as program:
+        log = program.ended(1)
+    assert re.search(r"worker \d \(pid \d+\) could not start: LookupError: on purpose\n", log)
+    assert log.rstrip().endswith("LookupError: on purpose") and "has not ended in time: SIGKILL" in log
+
+
+def test_a_first_start_that_fails_waits_for_no_requests(where: Path) -> None:
+    """Another worker is in on_start, and nothing has been taken."""
+    write(where / "run.py", SHORT_GRACE % 60000)
+    write(where / "main.py", APP + """
+import time
+
+@app.on_start
+def fail(shard):
+    try:
+        os.close(os.open("first", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        os.close(os.open("second", os.O_CREAT))
+        time.sleep(60)
+    while not os.path.exists("second"):
+        time.sleep(0.01)
+    raise LookupError("on purpose")
+""")
+    with Processes(where, program=["run.py"]) as program:
+        begun = time.monotonic()
+        log = program.ended(1)
+        assert time.monotonic() - begun < TIMEOUT / 2
+    assert log.rstrip().endswith("LookupError: on purpose") and "has not ended in time: SIGKILL" in log
+
+
 @pytest.mark.parametrize(
     "flags, code, words",
     [
@@ -566,7 +618,8 @@ def test_a_replacement_that_fails_leaves_the_old_one(where: Path, text: str) -> 
             program.process.send_signal(signal.SIGHUP)
             program.logged("could not start")
             load.goes_on()
-            assert set(program.workers()) == before and load.pids <= before
+            wait_until(lambda: set(program.workers()) == before)  # it says what is wrong, and then ends
+            assert load.pids <= before
             write(where / "main.py", APP.replace("VERSION = 1", "VERSION = 2"))
             program.process.send_signal(signal.SIGHUP)
             wait_until(lambda: load.failures or not before & set(program.workers()))
@@ -575,6 +628,90 @@ def test_a_replacement_that_fails_leaves_the_old_one(where: Path, text: str) -> 
         assert program.process.wait(TIMEOUT) == 0
     log = program.log()
     assert "ZeroDivisionError" in log and log.count("could not start") == 1
+
+
+WAITS = """
+@app.on_start
+async def wait(shard):
+    os.write(1, b"waits\\n")
+    while not os.path.exists("go"):
+        await asyncio.sleep(0.01)
+"""
+
+
+def test_a_replacement_that_does_not_get_ready_is_killed(where: Path) -> None:
+    with Processes(where, "--shards", "2", "--start-timeout-ms", "1000") as program:
+        port = program.serve()
+        before = set(program.workers())
+        write(where / "main.py", APP + WAITS)
+        program.process.send_signal(signal.SIGHUP)
+        assert program.line() == "waits\n"
+        program.logged("has not started in time: SIGKILL")
+        program.logged("stays: not ready in 1 s (start_timeout_ms)")
+        assert serving(port, 2) == before == set(program.workers())
+        log = program.stop()
+    assert log.count("could not start") == 1
+
+
+def test_a_worker_that_does_not_start_again_is_killed(where: Path) -> None:
+    with Processes(where, "--shards", "2", "--start-timeout-ms", "1000") as program:
+        program.serve()
+        write(where / "main.py", APP + WAITS)
+        os.kill(program.workers()[0], signal.SIGKILL)
+        assert program.line() == "waits\n"
+        program.logged("could not start: not ready in 1 s")
+        assert program.line() == "waits\n", "it is tried again"
+        (where / "go").touch()
+        program.logged(" serves\n", 3)
+        program.stop(3)
+
+
+def test_sighup_while_a_replacement_does_not_get_ready(where: Path) -> None:
+    with Processes(where, "--shards", "2") as program:
+        port = program.serve()
+        before = set(program.workers())
+        write(where / "main.py", APP + WAITS)
+        program.process.send_signal(signal.SIGHUP)
+        assert program.line() == "waits\n"
+        write(where / "main.py", APP.replace("VERSION = 1", "VERSION = 2"))
+        program.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not before & set(program.workers()))
+        wait_until(lambda: program.log().count(" serves\n") >= 4)
+        assert ask(port)["version"] == 2
+        (where / "go").touch()
+        log = program.stop()
+    assert "could not start" not in log and log.count("a new one takes its place") == 1
+
+
+def test_sighup_while_a_worker_does_not_start_again(where: Path) -> None:
+    with Processes(where, "--shards", "2") as program:
+        program.serve()
+        write(where / "main.py", APP + WAITS)
+        os.kill(program.workers()[0], signal.SIGKILL)
+        assert program.line() == "waits\n"
+        write(where / "main.py", APP)
+        program.process.send_signal(signal.SIGHUP)
+        program.logged(" serves\n", 4)
+        (where / "go").touch()
+        program.stop(3)
+
+
+def test_sighup_while_a_broken_replacement_starts(where: Path) -> None:
+    """The failure of the older code says nothing of the newer."""
+    with Processes(where, "--shards", "2") as program:
+        port = program.serve()
+        before = set(program.workers())
+        write(where / "main.py", APP + WAITS + "\n    1 / 0\n")
+        program.process.send_signal(signal.SIGHUP)
+        assert program.line() == "waits\n"
+        write(where / "main.py", APP.replace("VERSION = 1", "VERSION = 2"))
+        program.process.send_signal(signal.SIGHUP)
+        program.logged("SIGHUP: ", 2)
+        (where / "go").touch()
+        wait_until(lambda: not before & set(program.workers()))
+        assert ask(port)["version"] == 2
+        program.process.send_signal(signal.SIGTERM)
+        assert program.process.wait(TIMEOUT) == 0
 
 
 def test_max_requests_under_load(where: Path) -> None:

@@ -49,6 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--parallel", choices=CHOICES, help="how shards run side by side [auto]")
     add("--max-requests", type=int, metavar="N", help="processes: answers behind which one is replaced; 0: never [0]")
     add("--max-requests-jitter", type=int, metavar="N", help="processes: up to so many more, at random [0]")
+    add("--start-timeout-ms", type=int, metavar="N", help="processes: for one that takes another's place; 0: none [60000]")
     add("--loop", choices=LOOPS, help="event loop [auto: uvloop where it is installed]")
     add("--task", choices=TASKS, help="task type of coroutines [turbo]")
     add("--mode", choices=MODES, help="a loop for each shard, or one for all [sharded]")

@@ -22,6 +22,8 @@ SLOW_MS = 100  # with debug=True
 SLOW_MS_MAX = 60000
 SWITCH_INTERVAL_US_MAX = 1000000
 MAX_REQUESTS_MAX = 1 << 40
+START_TIMEOUT_MS = 60000
+START_TIMEOUT_MS_MAX = 86400000
 
 
 def _choice(name: str, value: Any, allowed: Any) -> None:
@@ -53,6 +55,7 @@ class Config:
     parallel: str = "auto"
     max_requests: int = 0
     max_requests_jitter: int = 0
+    start_timeout_ms: int = START_TIMEOUT_MS
     settings: Dict[str, SettingValue] = field(default_factory=dict)
     # What a supervisor adds for its processes.
     sockets: Tuple[int, ...] = ()  # descriptors that listen, instead of host, port, unix and fd
@@ -79,6 +82,7 @@ class Config:
         _check_int("max_requests_jitter", self.max_requests_jitter, MAX_REQUESTS_MAX)
         if self.max_requests_jitter and not self.max_requests:
             raise ValueError(f"max_requests_jitter: {self.max_requests_jitter} needs max_requests, to which it is added")
+        _check_int("start_timeout_ms", self.start_timeout_ms, START_TIMEOUT_MS_MAX)
 
     def choose(self, named: Optional[str], probe: Probe) -> Choice:
         """Which way the run takes, logged; see parallel.choose(). ValueError when it cannot be."""

@@ -25,7 +25,8 @@ def run(target: Target, host: str = "127.0.0.1", port: int = 8000, **settings: A
 
     Arguments as App.start(), and of `parallel` all that there is: "auto", "gil", "free-threaded", "interpreters",
     "processes". `shards` is how many threads, interpreters or processes. For "processes" only: `max_requests`, after so
-    many answers a process is replaced by a new one, plus a random number up to `max_requests_jitter`; 0 never.
+    many answers a process is replaced by a new one, plus a random number up to `max_requests_jitter`; 0 never; and
+    `start_timeout_ms`, how long one that takes another's place has to get ready before it is killed (60000); 0: no limit.
 
     Prints a line with the address once connections are accepted. The signal begins a graceful stop: requests that were taken are
     answered, for up to drain_timeout_ms; a second signal ends that. For the main thread; in another one no signals are

@@ -51,6 +51,7 @@ class Process:
         self.generation = generation
         self.state = STARTING
         self.waits = False  # for GO
+        self.went = False  # GO was sent: it may have taken requests
         self.ready_at = 0.0
         self.tired = False  # max_requests
         self.replaced = False  # it leaves because another one has taken its place
@@ -157,6 +158,7 @@ class Supervisor:
         self._listeners = listeners
         self._signals = signals
         self._drain_seconds = drain_seconds
+        self._start_seconds = config.start_timeout_ms / 1000
         self._slots = [Slot(i) for i in range(count)]
         self._processes: Dict[int, Process] = {}  # all that have not been waited for
         self._generation = 0  # SIGHUPs
@@ -190,7 +192,8 @@ class Supervisor:
             if process.kill_at is not None and process.kill_at <= now:
                 process.kill_at = None
                 process.killed = True
-                logger.error("%s has not ended in time: SIGKILL", process)
+                what = "started" if process.state == STARTING else "ended"
+                logger.error("%s has not %s in time: SIGKILL", process, what)
                 process.kill(signal.SIGKILL)
         if not self._stops:
             self._start_due(now)
@@ -235,6 +238,8 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, old)
             theirs.close()
         process = Process(slot, pid, ours, self._generation)
+        if self._serving and self._start_seconds:
+            process.kill_at = time.monotonic() + self._start_seconds
         self._processes[pid] = process
         return process
 
@@ -279,6 +284,8 @@ class Supervisor:
             self._is_ready(process, str(message["loop"]))
         elif "failed" in message:
             process.failure = message["failed"]
+            if process.state == STARTING:  # it may take its time to end
+                self._failed_to_start(process, process.failure["trace"].rstrip())
         elif "tired" in message:
             logger.info("%s has answered max_requests", process)
             process.tired = True
@@ -297,6 +304,7 @@ class Supervisor:
         if self._listening:
             for process in waiting:
                 process.waits = False
+                process.went = True
                 process.order(GO)
 
     def _is_ready(self, process: Process, loop: str) -> None:
@@ -305,6 +313,7 @@ class Supervisor:
         if process.state != STARTING:  # it has been told to end
             return
         process.state = READY
+        process.kill_at = None
         logger.info("%s serves", process)
         if slot.next is process:
             slot.next = None
@@ -318,20 +327,17 @@ class Supervisor:
             output.announce(banner)
 
     def _ended(self, process: Process, status: int) -> None:
-        slot, state = process.slot, process.state
         clean = status == 0 and process.abandoned is not None
         self._count(process, clean)
-        if slot.current is process:
-            slot.current = None
-        was_next = slot.next is process
-        if was_next:
-            slot.next = None
-        if self._stops or state == LEAVING:
+        if self._stops or process.state == LEAVING:
+            self._vacate(process)
             level = logging.DEBUG if clean or process.killed or not process.ready_at else logging.WARNING
             logger.log(level, "%s has ended: %s", process, status_text(status))
-        elif state == STARTING:
-            self._failed_to_start(process, status, was_next)
+        elif process.state == STARTING:
+            late = f"not ready in {self._start_seconds:g} s (start_timeout_ms)"
+            self._failed_to_start(process, late if process.killed else status_text(status))
         else:
+            self._vacate(process)
             if clean:
                 logger.info("%s has stopped by itself", process)
             else:
@@ -346,20 +352,23 @@ class Supervisor:
         elif not clean and process.ready_at:
             self._lost += 1
 
-    def _failed_to_start(self, process: Process, status: int, was_next: bool) -> None:
-        failure, slot = process.failure, process.slot
-        why = status_text(status) if failure is None else failure["trace"].rstrip()
+    def _failed_to_start(self, process: Process, why: str) -> None:
+        """It has ended, or has said why and is about to."""
+        slot = process.slot
+        was_next = slot.next is process
+        self._let_go(process)
         if not self._serving:
-            self._error = (
-                RuntimeError(f"a worker could not start: {why}") if failure is None else child.rebuild(failure)
-            )
+            failure = process.failure
+            logger.error("%s could not start: %s", process, why if failure is None else failure["text"])
+            self._error = RuntimeError(f"a worker could not start: {why}") if failure is None else child.rebuild(failure)
             self._stop()
         elif was_next and slot.current is not None:
             logger.error("%s could not start, %s stays: %s", process, slot.current, why)
-            slot.retry_at = time.monotonic() + slot.back_off(0)
+            if process.generation == self._generation:  # else there is newer code
+                slot.retry_at = time.monotonic() + slot.back_off(0)
             for other in self._slots:  # the rest would fare no better, and one that serves is worth more
                 if other.current is not None:
-                    other.current.generation = self._generation
+                    other.current.generation = max(other.current.generation, process.generation)
         else:
             logger.error("%s could not start: %s", process, why)
             self._start_later(process)
@@ -407,13 +416,22 @@ class Supervisor:
                 slot.retry_at = now + slot.back_off(0)
             return
 
+    def _vacate(self, process: Process) -> None:
+        slot = process.slot
+        if slot.current is process:
+            slot.current = None
+        if slot.next is process:
+            slot.next = None
+
     def _let_go(self, process: Process) -> None:
+        """Of what has taken nothing there is nothing to wait for."""
         process.state = LEAVING
-        process.kill_at = time.monotonic() + self._drain_seconds + END_GRACE
-        if process.slot.current is process:
-            process.slot.current = None
+        process.kill_at = time.monotonic() + END_GRACE + (self._drain_seconds if process.went else 0)
+        self._vacate(process)
 
     def _drain(self, process: Process) -> None:
+        if process.state == STARTING:
+            process.kill(signal.SIGTERM)  # at once while it loads the app, else the same as the order
         self._let_go(process)
         process.order(DRAIN)
 
@@ -425,17 +443,25 @@ class Supervisor:
             (self._stop, self._abort, self._kill)[min(self._stops, 3) - 1]()
         elif signal.SIGHUP in numbers and not self._stops:
             self._generation += 1
+            logger.info("SIGHUP: replacing %d workers, one after the other", len(self._slots))
             for slot in self._slots:
                 slot.retry_at = 0.0
-            logger.info("SIGHUP: replacing %d workers, one after the other", len(self._slots))
+                self._start_anew(slot)
+
+    def _start_anew(self, slot: Slot) -> None:
+        """The code of a worker that has yet to start is old: it may be the reason why it does not get ready."""
+        for process in (slot.current, slot.next):
+            if self._serving and process is not None and process.state == STARTING and not process.went:
+                logger.info("%s has not started yet: a new one takes its place", process)
+                if slot.current is process:
+                    slot.start_at = time.monotonic()
+                self._drain(process)
 
     def _stop(self) -> None:
         self._stops = max(self._stops, 1)
         logger.info("stopping: answering what was taken")
         self._listeners.close()  # the workers' stay until each has emptied the queue
         for process in self._processes.values():
-            if process.state == STARTING:
-                process.kill(signal.SIGTERM)  # at once while it loads the app, else the same as the order
             if process.state != LEAVING:
                 self._drain(process)
 
