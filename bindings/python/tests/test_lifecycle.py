@@ -337,6 +337,20 @@ print("ended", flush=True)
         assert program.end() == (0, "")
 
 
+def test_run_with_many_descriptors() -> None:
+    """More than select.select() takes."""
+    body = """
+import os, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (2048, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+left = [os.dup(0) for _ in range(1100)]
+app.run(port=0)
+"""
+    with Program(body) as program:
+        assert program.port > 0
+        program.process.send_signal(signal.SIGTERM)
+        assert program.end() == (0, "")
+
+
 def test_run_outside_the_main_thread() -> None:
     body = """
 import threading, time

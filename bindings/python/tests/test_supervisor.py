@@ -303,6 +303,21 @@ if __name__ == "__main__":
     assert (code, errors) == (0, "") and out == f"lost 0\nthe end of {program.process.pid}\n"
 
 
+def test_an_app_with_many_descriptors(where: Path) -> None:
+    """More than select.select() takes, for a worker that waits until all have started, and then for orders."""
+    write(where / "main.py", APP + """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (2048, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+left = [os.dup(0) for _ in range(1100)]
+""")
+    with Processes(where, "--shards", "2", "--max-requests", "5") as program:
+        port = program.serve()
+        for _ in range(20):
+            ask(port)
+        program.logged(" serves\n", 3)
+        program.stop()
+
+
 def test_what_the_app_registers_for_the_end_of_a_process(where: Path) -> None:
     write(where / "main.py", APP + """
 import atexit

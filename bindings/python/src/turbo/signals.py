@@ -15,6 +15,15 @@ def ignore(number: int, frame: Any) -> None:
     """A handler, and not SIG_IGN, which programs that are started would inherit."""
 
 
+def wait_readable(sources: Sequence[Any], seconds: Optional[float] = None) -> List[Any]:
+    """As select.select(), which does not take descriptors from 1024 on. Returns those that have something, or have ended."""
+    poll = select.poll()
+    by_fd = {one.fileno(): one for one in sources}
+    for fd in by_fd:
+        poll.register(fd, select.POLLIN)
+    return [by_fd[fd] for fd, _ in poll.poll(None if seconds is None else seconds * 1000)]
+
+
 class Signals:
     """While entered, these signals do nothing but make this readable. Outside the main thread only end() does."""
 
@@ -46,7 +55,7 @@ class Signals:
         os.close(write)
 
     def fileno(self) -> int:
-        """For select(): readable when take() has something."""
+        """For poll(): readable when take() has something."""
         return self._read
 
     def end(self) -> None:
@@ -73,7 +82,7 @@ class StopSignals(Signals):
     def wait(self) -> bool:
         """Wait; True: one of the signals came. False: end() was called."""
         while True:
-            select.select([self._read], [], [])
+            wait_readable([self])
             for number in os.read(self._read, 1):
                 if number in SIGNALS:
                     return True

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import random
-import select
 import signal
 import socket
 import threading
@@ -18,7 +17,7 @@ from .app import App
 from .config import Config
 from .errors import logger
 from .loading import load
-from .signals import Signals, ignore
+from .signals import Signals, ignore, wait_readable
 
 # What a worker is told, a byte each; the end of the channel, when its supervisor is gone, means DRAIN.
 GO = b"g"  # listen
@@ -37,7 +36,7 @@ class Channel:
         self._end = end
 
     def fileno(self) -> int:
-        """For select()."""
+        """For poll()."""
         return self._end.fileno()
 
     def send(self, **what: Any) -> None:
@@ -130,7 +129,7 @@ class Worker:
 
     def _wait(self) -> List[Any]:
         sources: List[Any] = [self._signals, self._channel] if self._open else [self._signals]
-        return select.select(sources, [], [], LOOK_EVERY if self._limit else None)[0]
+        return wait_readable(sources, LOOK_EVERY if self._limit else None)
 
     def _obey(self) -> None:
         self._open = not self._channel.ends()
@@ -157,8 +156,7 @@ def _serve(target: Union[App, str], config: Config, channel: Channel) -> int:
     def wait_for_go() -> None:
         channel.send(started=True)
         sources: List[Any] = [signals, channel]
-        readable, _, _ = select.select(sources, [], [])
-        if signals in readable or channel.take() != GO:
+        if signals in wait_readable(sources) or channel.take() != GO:
             raise Stopped()
 
     try:
