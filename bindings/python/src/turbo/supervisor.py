@@ -198,7 +198,7 @@ class Supervisor:
         if not self._stops:
             self._start_due(now)
             self._replace_one(now)
-            self._listeners.spread([slot.number for slot in self._slots if slot.current and slot.current.state == READY])
+            self._spread()
 
     # -- waiting --
 
@@ -323,8 +323,13 @@ class Supervisor:
                 self._drain(old)
         if not self._serving and all(s.current and s.current.state == READY for s in self._slots):
             self._serving = True
+            self._spread()
             banner = self._config.banner(self._listeners.port, len(self._slots), "process", loop, self._choice)
             output.announce(banner)
+
+    def _spread(self) -> None:
+        """New connections are for those that serve."""
+        self._listeners.spread([slot.number for slot in self._slots if slot.current and slot.current.state == READY])
 
     def _ended(self, process: Process, status: int) -> None:
         clean = status == 0 and process.abandoned is not None
