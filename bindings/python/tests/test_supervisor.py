@@ -18,6 +18,7 @@ import turbo
 from conftest import read_answer
 from test_parallel import TIMEOUT, Turbo, write
 from turbo.gil import gil_enabled
+from turbo.worker import describe, rebuild
 
 APP = """
 import asyncio, os, signal, turbo
@@ -437,6 +438,22 @@ def test_bad_arguments(where: Path, flags: List[str], code: int, words: List[str
     with Processes(where, *flags) as program:
         log = program.ended(code)
     assert [word for word in words if word not in log] == [], log
+
+
+def test_exceptions_come_from_workers_as_they_were() -> None:
+    """What run() raises; the traceback of the other process is its cause."""
+
+    def there(error: Exception) -> Exception:
+        return rebuild(json.loads(json.dumps(describe(error))))
+
+    missing = FileNotFoundError(2, "No such file or directory", "/etc/app.toml")
+    assert type(there(missing)) is FileNotFoundError and str(there(missing)) == str(missing)
+    assert str(there(OSError(98, "Address already in use"))) == "[Errno 98] Address already in use"
+    odd = UnicodeDecodeError("utf-8", b"x", 0, 1, "bad")
+    odd.args = ("app.toml: bad",)
+    for error in odd, json.JSONDecodeError("bad", "x", 0):
+        assert type(there(error)) is RuntimeError and "bad" in str(there(error))
+    assert "FileNotFoundError" in str(there(missing).__cause__)
 
 
 def test_a_port_that_is_in_use(where: Path) -> None:

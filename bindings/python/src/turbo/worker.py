@@ -2,6 +2,7 @@
 
 import atexit
 import builtins
+import contextlib
 import dataclasses
 import json
 import os
@@ -65,11 +66,14 @@ class Channel:
 
 def describe(error: BaseException) -> Dict[str, Any]:
     """An exception for another process, which may not have its class."""
-    plain = all(isinstance(arg, (str, int, type(None))) for arg in error.args)
+    args = list(error.args)
+    if isinstance(error, OSError) and len(args) == 2 and error.filename is not None:
+        args.append(error.filename)
+    plain = all(isinstance(arg, (str, int, type(None))) for arg in args)
     known = plain and getattr(builtins, type(error).__name__, None) is type(error) and isinstance(error, Exception)
     return {
         "type": type(error).__name__ if known else None,
-        "args": list(error.args) if known else [],
+        "args": args if known else [],
         "text": "".join(traceback.format_exception_only(type(error), error)).strip(),
         "trace": "".join(traceback.format_exception(type(error), error, error.__traceback__)),
     }
@@ -88,11 +92,10 @@ class _Trace(Exception):
 
 def rebuild(told: Dict[str, Any]) -> Exception:
     """The exception that describe() was given, or RuntimeError for one of a class that is not built in."""
-    error: Exception
-    if told["type"] is None:
-        error = RuntimeError(f"a worker could not start: {told['text']}")
-    else:
-        error = getattr(builtins, told["type"])(*told["args"])
+    error: Exception = RuntimeError(f"a worker could not start: {told['text']}")
+    if told["type"] is not None:
+        with contextlib.suppress(TypeError):  # its arguments were changed: not what its class is made of
+            error = getattr(builtins, told["type"])(*told["args"])
     error.__cause__ = _Trace(told["trace"])
     return error
 
