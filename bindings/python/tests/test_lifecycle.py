@@ -259,6 +259,26 @@ async def slow(request):
 """
 
 
+@pytest.mark.parametrize("mode", ["sharded", "single"])
+def test_a_handler_that_stops_its_loop_stops_the_app_in_order(serve: Serve, failures: Any, loop_name: str, mode: str) -> None:
+    app, stopped = hello(), []
+    app.on_stop(stopped.append)
+
+    @app.get("/leave")
+    async def handler(request: turbo.Request) -> bytes:
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0.05)
+        return b"answered behind it"
+
+    client = serve(app, loop=loop_name, mode=mode, shards=2)
+    assert client.get("/leave").body == b"answered behind it"
+    wait_until(lambda: all(shard.closed for shard in app.shards))
+    app.stop()
+    assert sorted(shard.index for shard in stopped) == [0, 1]
+    (record,) = failures()
+    assert "loop.stop() on turbo-" in record.getMessage()
+
+
 GIL_IS_BACK = "ignore:The global interpreter lock (GIL) has been enabled:RuntimeWarning"  # free-threaded builds
 
 

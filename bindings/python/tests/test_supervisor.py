@@ -895,6 +895,48 @@ def test_a_worker_that_is_told_to_end_by_somebody_else(where: Path) -> None:
         program.stop()
 
 
+STOPS = """
+@app.get("/loop-stop")
+async def loop_stop(request):
+    asyncio.get_running_loop().stop()
+    return {"pid": os.getpid()}
+"""
+
+
+@pytest.mark.parametrize("path", ["/stop", "/loop-stop"])
+def test_a_worker_that_stops_by_itself_is_replaced_at_once(where: Path, path: str) -> None:
+    """And gets no more connections, however long its on_stop takes."""
+    write(where / "main.py", APP + STOPS + """
+@app.on_stop
+async def wait(shard):
+    while not os.path.exists("go"):
+        await asyncio.sleep(0.01)
+""")
+    with Processes(where, "--shards", "2") as program:
+        port = program.serve()
+        pid = ask(port, path)["pid"]
+        program.logged("ends: it has stopped by itself")
+        program.logged(" serves\n", 3)
+        assert is_alive(pid) and pid not in serving(port, 2)
+        (where / "go").touch()
+        wait_until(lambda: not is_alive(pid))
+        log = program.stop()
+    assert "ERROR" not in log and ("loop.stop() on turbo-shard-0" in log) == (path == "/loop-stop")
+
+
+def test_a_worker_that_stops_by_itself_and_cannot_end(where: Path) -> None:
+    write(where / "run.py", SHORT_GRACE % 100)
+    write(where / "main.py", APP + "\nimport time\napp.on_stop(lambda shard: time.sleep(60))\n")
+    with Processes(where, program=["run.py"]) as program:
+        port = program.serve()
+        pid = ask(port, "/stop")["pid"]
+        program.logged(f"(pid {pid}) has not ended in time: SIGKILL")
+        program.logged(" serves\n", 3)
+        assert len(serving(port, 2)) == 2
+        program.process.send_signal(signal.SIGTERM)
+        program.process.wait(TIMEOUT)
+
+
 def test_nothing_is_left_behind(where: Path) -> None:
     """Descriptors of the supervisor, and zombies, behind many workers."""
     with Processes(where, "--shards", "2") as program:

@@ -60,6 +60,7 @@ class Config:
     # What a supervisor adds for its processes.
     sockets: Tuple[int, ...] = ()  # descriptors that listen, instead of host, port, unix and fd
     before_listening: Optional[Callable[[], None]] = None  # called when on_start has returned
+    stopping: Optional[Callable[[], None]] = None  # called when a stop begins, by any thread, and perhaps again
     fallbacks: Dict[str, SettingValue] = field(default_factory=dict)  # of settings; weaker than the environment
 
     def __post_init__(self) -> None:
@@ -170,7 +171,7 @@ def _url_host(host: str) -> str:
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
-_OURS = ("host", "port", "settings", "sockets", "before_listening", "fallbacks")
+_OURS = ("host", "port", "settings", "sockets", "before_listening", "stopping", "fallbacks")
 _NAMED = [one.name for one in fields(Config) if one.name not in _OURS]
 
 

@@ -81,6 +81,8 @@ class Executor:
 
     def stop(self) -> None:
         """Begin to stop. Any thread; does not wait."""
+        if self._config.stopping is not None:
+            self._config.stopping()
         self._drain.begin()
         self._server.stop()
         if self._shared is not None:

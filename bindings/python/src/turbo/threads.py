@@ -59,6 +59,7 @@ class LoopThread(threading.Thread):
         self._config = config
         self._ready = threading.Event()
         self._may_end = threading.Lock()  # taken once
+        self._to_end = False  # it is we who stop the loop; its thread
 
     def run(self) -> None:
         try:
@@ -90,7 +91,7 @@ class LoopThread(threading.Thread):
         self._ready.wait()
         if self.loop is not None and self.post is not None and self._may_end.acquire(blocking=False):
             with contextlib.suppress(RuntimeError):  # it has ended by itself
-                self.post.call_soon(self.loop.stop)
+                self.post.call_soon(self._stop_loop)
 
     def _make_loop(self) -> asyncio.AbstractEventLoop:
         loop = loop_factory(self._config.loop)()
@@ -113,14 +114,24 @@ class LoopThread(threading.Thread):
         """Until somebody stops the loop, and its shard has ended.
 
         SystemExit and KeyboardInterrupt of a callback or a task come out of run_forever(): a program that one thread ran
-        would end with them. So the app stops, in order, for which its loops have to go on.
+        would end with them; so it would with a handler that calls loop.stop(). So the app stops, in order, for which its
+        loops have to go on.
         """
         while True:
             try:
-                return loop.run_forever()
+                loop.run_forever()
+                if self._to_end:
+                    return
+                logger.critical("loop.stop() on %s: stopping", self.name)
+                self.on_exit()
             except (SystemExit, KeyboardInterrupt) as error:
                 logger.critical("%s on %s: stopping", type(error).__name__, self.name, exc_info=True)
                 self.on_exit()
+
+    def _stop_loop(self) -> None:
+        assert self.loop is not None
+        self._to_end = True
+        self.loop.stop()
 
     def _run_hook(self, fn: Hook, *args: Any) -> None:
         assert self.loop is not None
@@ -216,7 +227,7 @@ class ShardThread(LoopThread):
         self.loop.remove_reader(self._fd)
         if self._log_fd is not None:
             self.loop.remove_reader(self._log_fd)
-        self.loop.stop()
+        self._stop_loop()
 
     def _tasks(self) -> str:
         return self._config.task

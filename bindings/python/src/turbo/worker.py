@@ -35,6 +35,9 @@ class Channel:
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(True)
         self._end = end
+        self._lock = threading.Lock()  # of what follows; leave() is for any thread
+        self._ready = False
+        self._leaving: Optional[str] = None
 
     def fileno(self) -> int:
         """For poll()."""
@@ -46,6 +49,22 @@ class Channel:
             self._end.sendall(json.dumps(what).encode() + b"\n")
         except OSError:
             pass
+
+    def ready(self, loop: str) -> None:
+        """Connections are accepted."""
+        with self._lock:
+            self._ready = True
+            self.send(ready=True, loop=loop)
+            if self._leaving is not None:
+                self.send(leaving=self._leaving)
+
+    def leave(self, why: str) -> None:
+        """The end has begun; told once, and not before ready(). Any thread."""
+        with self._lock:
+            if self._leaving is None:
+                self._leaving = why
+                if self._ready:
+                    self.send(leaving=why)
 
     def take(self) -> bytes:
         """Orders; waits for one."""
@@ -140,7 +159,7 @@ class Worker:
             logger.warning("the supervisor is gone: worker %d ends", os.getpid())
         orders = self._channel.take()
         if DRAIN in orders or not self._open:
-            self._drain("")
+            self._drain("as it was told to")
         if ABORT in orders:
             self._app._abort()
 
@@ -148,8 +167,7 @@ class Worker:
         if self._draining:
             return
         self._draining = True
-        if why:
-            self._channel.send(leaving=why)
+        self._channel.leave(why)
         self._app.stop(wait=False)
 
 
@@ -166,13 +184,16 @@ def _serve(target: Union[App, str], config: Config, channel: Channel) -> int:
         app = load(target) if isinstance(target, str) else target
         signals = Signals([signal.SIGTERM])
         signals.__enter__()  # to the end of the process
-        app._start(dataclasses.replace(config, before_listening=wait_for_go), signals.end)
+        config = dataclasses.replace(
+            config, before_listening=wait_for_go, stopping=lambda: channel.leave("it has stopped by itself")
+        )
+        app._start(config, signals.end)
     except Stopped:
         return 0
     except BaseException as error:
         channel.send(failed=describe(error))
         return FAILED
-    channel.send(ready=True, loop=app._loop_name())
+    channel.ready(app._loop_name())
     Worker(app, config, channel, signals).run()
     app.stop()
     channel.send(abandoned=app.stats()["abandoned"])
