@@ -259,8 +259,11 @@ async def slow(request):
 """
 
 
+@pytest.mark.parametrize("path", ["/leave", "/shard"])
 @pytest.mark.parametrize("mode", ["sharded", "single"])
-def test_a_handler_that_stops_its_loop_stops_the_app_in_order(serve: Serve, failures: Any, loop_name: str, mode: str) -> None:
+def test_a_handler_that_stops_its_loop_stops_the_app_in_order(
+    serve: Serve, failures: Any, loop_name: str, mode: str, path: str
+) -> None:
     app, stopped = hello(), []
     app.on_stop(stopped.append)
 
@@ -270,8 +273,14 @@ def test_a_handler_that_stops_its_loop_stops_the_app_in_order(serve: Serve, fail
         await asyncio.sleep(0.05)
         return b"answered behind it"
 
+    @app.get("/shard")
+    def sync(request: turbo.Request) -> bytes:
+        assert request.shard.loop is not None
+        request.shard.loop.stop()
+        return b"answered behind it"
+
     client = serve(app, loop=loop_name, mode=mode, shards=2)
-    assert client.get("/leave").body == b"answered behind it"
+    assert client.get(path).body == b"answered behind it"
     wait_until(lambda: all(shard.closed for shard in app.shards))
     app.stop()
     assert sorted(shard.index for shard in stopped) == [0, 1]

@@ -158,8 +158,8 @@ class WorkerLoop:
         self._poll.unregister(fd)
 
     def run_forever(self) -> None:
-        """Until stop()."""
-        while not self._stopping:
+        """Until stop(), whose turn is made to its end; once more when it is called again."""
+        while True:
             for fd, _ in self._poll.poll(self._timeout_ms()):
                 reader = self._readers.get(fd)
                 if reader is not None:
@@ -168,6 +168,9 @@ class WorkerLoop:
             for _ in range(len(self._ready)):
                 fn, args = self._ready.popleft()
                 fn(*args)
+            if self._stopping:
+                self._stopping = False
+                return
 
     def stop(self) -> None:
         """End run_forever() after this turn. The worker's thread."""
@@ -181,7 +184,7 @@ class WorkerLoop:
         os.close(self._wake_write)
 
     def _timeout_ms(self) -> Optional[float]:
-        if self._ready:
+        if self._ready or self._stopping:
             return 0
         if not self._timers:
             return None
