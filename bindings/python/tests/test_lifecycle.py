@@ -65,7 +65,7 @@ def test_the_first_request_finds_a_running_server() -> None:
             first[0].sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
             time.sleep(0.3)  # for a handler to run too early
 
-    app._start(make_config("127.0.0.1", 0, {}), lambda: None, Slow)
+    app._start(make_config("127.0.0.1", 0, {"shards": 1}), lambda: None, Slow)
     try:
         with first[0]:
             assert read_answer(first[0]).endswith(f"{app.port} 1 1".encode())
@@ -494,7 +494,7 @@ def test_no_loop_is_closed_while_a_pool_hands_over(serve: Serve) -> None:
         go_on.wait()
         return turbo.StreamingResponse(iter([b"late"]))  # only the shard's loop can send it
 
-    client = serve(app, loop=SlowToTell, drain_timeout_ms=100)
+    client = serve(app, shards=1, loop=SlowToTell, drain_timeout_ms=100)
     with client.socket() as s:
         s.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
         begun.wait()
