@@ -848,6 +848,26 @@ def test_workers_end_when_the_supervisor_is_killed(where: Path) -> None:
     assert program.log().count("the supervisor is gone") == 2
 
 
+def test_a_worker_that_is_stuck_ends_when_the_supervisor_is_killed(where: Path) -> None:
+    write(where / "run.py", SHORT_GRACE % 100)
+    write(where / "main.py", APP + """
+import time
+@app.get("/block")
+def block(request):
+    print("begun", flush=True)
+    time.sleep(60)
+""")
+    with Processes(where, program=["run.py"]) as program:
+        port = program.serve()
+        workers = program.workers()
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT) as s:
+            s.sendall(b"GET /block HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert program.line() == "begun\n"
+            program.process.kill()
+            wait_until(lambda: not any(is_alive(pid) for pid in workers))
+    assert program.log().count("has not ended in time") == 1
+
+
 def test_connections_are_spread(where: Path) -> None:
     """Of a burst nobody takes all; a worker that is not there gets none."""
     write(where / "main.py", APP + """

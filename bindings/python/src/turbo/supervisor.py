@@ -22,19 +22,17 @@ from . import output
 from . import worker as child
 from ._native import Server
 from .app import App
-from .background import END_TIMEOUT
 from .config import Config
 from .errors import logger
 from .listening import Listeners
 from .parallel import Choice
 from .signals import Signals
-from .worker import ABORT, DRAIN, FORK_BLOCKS, GO
+from .worker import ABORT, DRAIN, END_GRACE, FORK_BLOCKS, GO
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 BACK_OFF_MIN = 0.1  # seconds, doubled by each death that follows soon
 BACK_OFF_MAX = 5.0
 LIVED = 10.0  # seconds that a worker has served, behind which its death is a first one again
-END_GRACE = 3 * END_TIMEOUT  # seconds behind drain_timeout_ms for clean-up and on_stop, then SIGKILL
 # Of settings, for a process that is one of several. Idle connections are not cut while their clients may be sending.
 FALLBACKS: Dict[str, Union[int, str]] = {"io_threads": 1, "drain_idle_ms": 1000}
 

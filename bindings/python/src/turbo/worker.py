@@ -15,6 +15,7 @@ from typing import Any, Dict, List, NoReturn, Optional, Union
 
 from . import output
 from .app import App
+from .background import END_TIMEOUT
 from .config import Config
 from .errors import logger
 from .loading import load
@@ -26,6 +27,7 @@ DRAIN = b"d"  # answer what was taken, then end
 ABORT = b"a"  # do not wait for answers any longer
 
 LOOK_EVERY = 0.1  # seconds, between two looks at how many requests were answered; only with max_requests
+END_GRACE = 3 * END_TIMEOUT  # seconds behind drain_timeout_ms for clean-up and on_stop, then the process is killed
 FAILED = 1  # exit code of a worker that could not start
 
 
@@ -157,11 +159,23 @@ class Worker:
         self._open = not self._channel.ends()
         if not self._open:
             logger.warning("the supervisor is gone: worker %d ends", os.getpid())
+            self._end_in_time()
         orders = self._channel.take()
         if DRAIN in orders or not self._open:
             self._drain("as it was told to")
         if ABORT in orders:
             self._app._abort()
+
+    def _end_in_time(self) -> None:
+        """As the supervisor would see to: a handler that blocks holds up the end for ever."""
+
+        def end() -> None:
+            logger.error("worker %d has not ended in time", os.getpid())
+            os._exit(FAILED)
+
+        timer = threading.Timer(self._app._made().drain_timeout_ms / 1000 + END_GRACE, end)
+        timer.daemon = True
+        timer.start()
 
     def _drain(self, why: str) -> None:
         if self._draining:
