@@ -973,6 +973,35 @@ def test_nothing_is_left_behind(where: Path) -> None:
         program.stop()
 
 
+def test_orphans_that_it_adopts_are_waited_for(where: Path) -> None:
+    """As process 1 would; here it is a subreaper."""
+    write(where / "main.py", APP + """
+import subprocess
+
+@app.get("/orphan")
+def orphan(request):
+    waits = "(while [ ! -e go ]; do sleep 0.01; done) >&- 2>&- &"
+    return {"pid": int(subprocess.check_output(["sh", "-c", waits + " echo $!"]))}
+""")
+    write(where / "run.py", """
+import ctypes, logging, turbo
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0
+    turbo.run("main:app", port=0, parallel="processes", shards=2)
+""")
+    with Processes(where, program=["run.py"]) as program:
+        port = program.serve()
+        orphans = {ask(port, "/orphan")["pid"] for _ in range(5)}
+        assert orphans <= set(program.workers()), "they are its children"
+        (where / "go").touch()
+        wait_until(lambda: not orphans & set(program.workers()))
+        os.kill(program.workers()[0], signal.SIGKILL)
+        program.logged("has died: SIGKILL")
+        program.logged(" serves\n", 3)
+        program.stop(0)
+
+
 def test_counters_are_of_one_process(where: Path) -> None:
     with Processes(where, "--shards", "2") as program:
         connection = Connection(program.serve())

@@ -6,6 +6,7 @@ is gone is noticed by the end of a worker's channel. Orders come by the channel 
 sends signals to all processes of a group, and a second one would end a drain.
 """
 
+import ctypes
 import dataclasses
 import gc
 import json
@@ -35,6 +36,8 @@ BACK_OFF_MAX = 5.0
 LIVED = 10.0  # seconds that a worker has served, behind which its death is a first one again
 # Of settings, for a process that is one of several. Idle connections are not cut while their clients may be sending.
 FALLBACKS: Dict[str, Union[int, str]] = {"io_threads": 1, "drain_idle_ms": 1000}
+
+GET_CHILD_SUBREAPER = 37  # prctl()
 
 STARTING, READY, LEAVING = "starting", "ready", "leaving"
 
@@ -165,6 +168,7 @@ class Supervisor:
         self._stops = 0  # signals that asked for the end
         self._error: Optional[Exception] = None
         self._lost = 0
+        self._adopts = _adopts()
 
     def run(self) -> int:
         """Until the last process has ended."""
@@ -264,6 +268,19 @@ class Supervisor:
             process.end.close()
             del self._processes[pid]
             self._ended(process, status)
+        if self._adopts:
+            self._reap_adopted()
+
+    def _reap_adopted(self) -> None:
+        """What workers, and those before them, have started and left behind."""
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None or found.si_pid in self._processes:  # that one has its turn, and then the next
+                return
+            os.waitpid(found.si_pid, 0)
 
     def _end_left(self) -> None:
         """Only when this process fails itself: workers whose channel ends answer what they have taken."""
@@ -478,6 +495,13 @@ class Supervisor:
         for process in self._processes.values():
             process.killed = True
             process.kill(signal.SIGKILL)
+
+
+def _adopts() -> bool:
+    """Whether processes become children of this one when their parents end: in a container, mostly."""
+    found = ctypes.c_int(0)
+    ctypes.CDLL(None).prctl(GET_CHILD_SUBREAPER, ctypes.byref(found), 0, 0, 0)
+    return os.getpid() == 1 or bool(found.value)
 
 
 def status_text(status: int) -> str:
