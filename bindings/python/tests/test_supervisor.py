@@ -17,6 +17,8 @@ import pytest
 import turbo
 from conftest import read_answer
 from test_parallel import TIMEOUT, Turbo, write
+from turbo import supervisor
+from turbo.config import Config
 from turbo.gil import gil_enabled
 from turbo.worker import describe, rebuild
 
@@ -505,6 +507,19 @@ def test_a_second_signal_ends_the_drain(where: Path) -> None:
             program.process.send_signal(signal.SIGTERM)
             log = program.ended(3)
     assert "stopping at once" in log and "has left 1 requests without an answer" in log
+
+
+def test_a_second_signal_gives_nobody_more_time() -> None:
+    boss = supervisor.Supervisor("main:app", Config(), None, None, None, 1, 30.0)  # type: ignore[arg-type]
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        process = supervisor.Process(supervisor.Slot(0), os.getpid(), ours, 0)
+        boss._processes[process.pid] = process
+        for before in (time.monotonic() + 1, time.monotonic() + 1000):
+            process.kill_at = before
+            boss._abort()
+            assert process.kill_at == before if before < time.monotonic() + 10 else process.kill_at < before
+        assert theirs.recv(10) == supervisor.ABORT * 2
 
 
 def test_a_third_signal_kills(where: Path) -> None:

@@ -488,7 +488,8 @@ class Supervisor:
     def _abort(self) -> None:
         logger.warning("stopping at once")
         for process in self._processes.values():
-            process.kill_at = time.monotonic() + END_GRACE
+            soon = time.monotonic() + END_GRACE
+            process.kill_at = soon if process.kill_at is None else min(soon, process.kill_at)
             process.order(ABORT)
 
     def _kill(self) -> None:
