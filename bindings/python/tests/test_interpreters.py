@@ -711,7 +711,57 @@ def test_a_signal_while_it_loads(tmp_path: Path) -> None:
     with Turbo(tmp_path, "main:app", "--port", "0", "--shards", "2", "--parallel", "interpreters") as program:
         assert program.line() == program.line() == "importing\n", "in the main interpreter, and in that of shard 0"
         code, out, errors = program.end(signal.SIGTERM)
-    assert code == 0 and "Traceback" not in errors and "0 abandoned" in errors
+    assert code == 0 and "Traceback" not in errors and "stopped: a signal has ended the start" in errors
+
+
+SLOW_START = """
+import asyncio, os, time, turbo
+app = turbo.App()
+
+@app.on_start
+async def up(shard):
+    os.write(1, b"starting\\n")
+    if shard.index == 0:
+        return
+    try:
+        {waits}
+    finally:
+        os.write(1, b"start ends\\n")
+
+app.on_stop(lambda shard: os.write(1, b"stop %d\\n" % shard.index))
+"""
+
+
+def started(program: Turbo) -> Turbo:
+    """Behind on_start of shard 0, and the begin of those of two others."""
+    assert program.line() == program.line() == program.line() == "starting\n"
+    return program
+
+
+def test_a_signal_ends_the_start(tmp_path: Path) -> None:
+    write(tmp_path / "main.py", SLOW_START.format(waits="await asyncio.sleep(60)"))
+    with Turbo(tmp_path, "main:app", "--port", "0", "--shards", "3", "--parallel", "interpreters") as program:
+        code, out, errors = started(program).end(signal.SIGTERM)
+    assert (code, out) == (0, "start ends\n" * 2 + "stop 0\n"), errors
+    assert "Traceback" not in errors and "stopped: a signal has ended the start" in errors
+
+
+def test_a_signal_ends_a_start_that_has_failed(tmp_path: Path) -> None:
+    waits = "if shard.index == 2: raise LookupError('no start')\n        await asyncio.sleep(60)"
+    write(tmp_path / "main.py", SLOW_START.format(waits=waits))
+    with Turbo(tmp_path, "main:app", "--port", "0", "--shards", "3", "--parallel", "interpreters") as program:
+        assert started(program).line() == "start ends\n"
+        code, out, errors = program.end(signal.SIGTERM)
+    assert (code, out) == (1, "start ends\nstop 0\n") and "LookupError: no start" in errors
+    assert "CancelledError" not in errors
+
+
+def test_a_second_signal_ends_a_start_that_blocks(tmp_path: Path) -> None:
+    write(tmp_path / "main.py", SLOW_START.format(waits="time.sleep(60)"))
+    with Turbo(tmp_path, "main:app", "--port", "0", "--shards", "3", "--parallel", "interpreters") as program:
+        started(program).process.send_signal(signal.SIGINT)
+        code, _, _ = program.end(signal.SIGTERM)
+    assert code == -signal.SIGTERM
 
 
 def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -307,7 +307,7 @@ class Program:
 
     def end(self, timeout: float = 10) -> "tuple[int, str]":
         """Exit code, and standard error but for what a debug loop says of a machine that gives it no CPU for 100 ms."""
-        _, errors = self.process.communicate(timeout=timeout)
+        self.out, errors = self.process.communicate(timeout=timeout)
         return self.process.returncode, re.sub(r"(?m)^Executing <.*> took \d+\.\d+ seconds\n", "", errors.decode())
 
     def __enter__(self) -> "Program":
@@ -346,6 +346,64 @@ def test_a_second_signal_ends_the_drain() -> None:
             program.process.send_signal(signal.SIGTERM)
             code, errors = program.end()
     assert code == 0 and "stopping at once" in errors and "1 abandoned" in errors
+
+
+STARTS = """
+import os, time
+
+@app.on_start{per}
+async def up(*args):
+    try:
+        os.write(1, b"starting\\n")
+        {waits}
+    finally:
+        os.write(1, b"start ends\\n")
+
+app.on_stop(lambda shard: print("stop", flush=True))
+app.run(port=0, **eval(sys.argv[1]))
+print("returned", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "per, settings, count",
+    [
+        ("", "dict(shards=1)", 1),
+        ("", "dict(shards=3)", 3),
+        ("(per='process')", "dict(shards=1)", 1),
+        ("(per='process')", "dict(shards=3)", 1),
+        ("(per='process')", "dict(shards=3, mode='single')", 1),
+    ],
+)
+def test_a_signal_ends_the_start(number: int, per: str, settings: str, count: int) -> None:
+    with Program(STARTS.format(per=per, waits="await asyncio.sleep(60)"), settings, PYTHONDEVMODE="1") as program:
+        assert program.process.stdout is not None
+        lines = [program.line, *(program.process.stdout.readline().decode() for _ in range(count - 1))]
+        assert lines == ["starting\n"] * count
+        program.process.send_signal(number)
+        assert program.end() == (0, "")
+        assert program.out.decode() == "start ends\n" * count + "returned\n"
+
+
+def test_a_second_signal_ends_a_start_that_blocks() -> None:
+    """Python takes them in the order of their numbers."""
+    with Program(STARTS.format(per="", waits="time.sleep(60)")) as program:
+        assert program.line == "starting\n"
+        program.process.send_signal(signal.SIGINT)
+        program.process.send_signal(signal.SIGTERM)
+        assert program.end() == (-signal.SIGTERM, "")
+
+
+def test_a_signal_ends_a_start_that_has_failed() -> None:
+    waits = "if args[0].index == 0: raise LookupError('no start')\n        await asyncio.sleep(60)"
+    with Program(STARTS.format(per="", waits=waits), "dict(shards=2)") as program:
+        assert program.process.stdout is not None
+        lines = [program.line, *(program.process.stdout.readline().decode() for _ in range(2))]
+        assert sorted(lines) == ["start ends\n", "starting\n", "starting\n"]
+        program.process.send_signal(signal.SIGTERM)
+        code, errors = program.end()
+    assert code == 1 and "LookupError: no start" in errors and "CancelledError" not in errors
 
 
 def test_former_signal_handlers_are_put_back() -> None:

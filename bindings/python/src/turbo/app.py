@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, T
 from ._native import Server, Shard
 from .config import Config, LoopChoice, make_config
 from .errors import check_exception_class, keep_context, logger
-from .executor import Executor
+from .executor import Executor, StartEnded
 from .files import PathText, StaticRoute, make_static_route
 from .gil import counts_constants
 from .lifecycle import Lifecycle, check_hook
@@ -19,6 +19,7 @@ from .parallel import Choice
 from .routes import Handler, Route, make_route
 from .signals import StopSignals
 from .slow import Watch
+from .starting import StartSignals
 from .threads import nothing
 
 __all__ = ["App"]
@@ -356,7 +357,12 @@ class App:
     def _run(self, config: Config, choice: Choice, make: Callable[..., Executor] = Executor) -> int:
         """Serve in this process until a signal, or stop(). Returns how many requests had no answer."""
         with StopSignals() as signals:
-            self._start(config, signals.end, make)
+            try:
+                with StartSignals(make) as starting:
+                    self._start(config, signals.end, starting.make)
+            except StartEnded:
+                logger.info("stopped: a signal has ended the start")
+                return 0
             announce(self._banner(choice))
             try:
                 self._wait(signals)

@@ -28,6 +28,10 @@ def set_switch_interval(interval: SwitchInterval, wanted: Optional[int], threads
         logger.info("%d threads run handlers: GIL switch interval %g ms", threads, wanted / 1000)
 
 
+class StartEnded(Exception):
+    """A start came to no server, as end_start() was called."""
+
+
 class Executor:
     """All shards of one server."""
 
@@ -50,6 +54,7 @@ class Executor:
         self._lock = threading.Lock()
         self._join_lock = threading.Lock()
         self._joined = False
+        self._start_ended = False
         self._running = len(server.shards)
         self._threads: List[Any] = []  # ShardThread, or what else has its methods
         self._pool: List[PoolThread] = []
@@ -78,6 +83,17 @@ class Executor:
         """Have the shards take requests. Once, after start()."""
         for thread in self._threads:
             thread.drive_soon(self._server if thread.shard.index == 0 else None)
+
+    def end_start(self) -> None:
+        """Have start() raise StartEnded, if the server has not started. Any thread, and a signal's handler.
+
+        Coroutines of on_start are cancelled; functions are waited for. A failure that start() would tell of behind that is logged.
+        """
+        self._start_ended = True
+        for thread in self._threads + ([] if self._shared is None else [self._shared]):
+            thread.cancel_start_soon()
+            if thread.error is not None:
+                logger.error("%s could not start, and others have not come so far", thread.name, exc_info=thread.error)
 
     def stop(self) -> None:
         """Begin to stop. Any thread; does not wait."""
@@ -134,6 +150,16 @@ class Executor:
             among.remove(thread)
             raise
 
+    def _wait_ready(self, threads: List[Any]) -> None:
+        """Wait until on_start of these has returned. Raises what one of them raised, or StartEnded."""
+        for thread in threads:
+            thread.wait_ready()
+        for thread in threads:
+            if thread.error is not None and not (self._start_ended and thread.was_cancelled()):
+                raise thread.error
+        if self._start_ended:
+            raise StartEnded
+
     def _start_threads(self) -> None:
         """Every loop is there, and on_start has returned: the process's first, then those of all shards at once."""
         process = self._lifecycle.stage("process", "the process")
@@ -142,17 +168,22 @@ class Executor:
             shared.on_exit = self.stop
             shared.start()
             self._shared = shared
-            shared.wait_ready()
+            if self._start_ended:  # it was not there then
+                shared.cancel_start_soon()
+            self._wait_ready([shared])
         for shard in self._server.shards:
             thread = self._make_thread(shard, process)
             thread.on_exit = self.stop
             self._start_one(thread, self._threads)
+            if self._start_ended:
+                thread.cancel_start_soon()
             if shard.index == 0 and not process.is_empty():
                 process.begun.wait()
                 if thread.error is not None:
                     break
-        for thread in self._threads:
-            thread.wait_ready()
+            if self._start_ended:
+                break
+        self._wait_ready(self._threads)
 
     def _start_work(self) -> None:
         """What else runs handlers, or looks at them."""

@@ -72,7 +72,8 @@ def failure(error: BaseException, refused: Refused) -> str:
     """What went wrong, for the main interpreter."""
     said = "".join(traceback.format_exception_only(type(error), error)).strip()
     whole = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return json.dumps({"module": culprit(error, refused), "said": said, "whole": whole})
+    cancelled = isinstance(error, asyncio.CancelledError)
+    return json.dumps({"module": culprit(error, refused), "said": said, "whole": whole, "cancelled": cancelled})
 
 
 class Others:
@@ -148,6 +149,8 @@ class InsideShard(ShardThread):
         elif line == "abort":
             self._drain.abort()
             self.abort_soon()
+        elif line == "cancel":
+            self._cancel_start()
         elif line == "others":
             self._stopped_others.stopped.set()
         elif self._ready.is_set():

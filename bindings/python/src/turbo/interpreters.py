@@ -29,12 +29,18 @@ def _job(target: str, **more: Any) -> str:
     return json.dumps({"path": sys.path, "target": target, "log_level": errors.stderr_level, **more})
 
 
-def _error(text: str, name: str) -> Exception:
-    """The exception of what an interpreter has said of its failure: see inside.failure()."""
+def _found(text: str) -> Dict[str, Any]:
+    """What an interpreter has said of its failure: see inside.failure()."""
     try:
         found: Dict[str, Any] = json.loads(text)
     except ValueError:
-        found = {"module": None, "said": "it could not be set up", "whole": text}
+        found = {"module": None, "said": "it could not be set up", "whole": text, "cancelled": False}
+    return found
+
+
+def _error(text: str, name: str) -> Exception:
+    """The exception of that."""
+    found = _found(text)
     if found["module"] is not None:
         message = f'{name}: "{found["module"]}" does not load in an interpreter of its own'
         return ImportError(f"{message}\n\n{found['whole']}", name=found["module"])
@@ -80,6 +86,7 @@ class ShardInterpreter(threading.Thread):
         self.error: Optional[BaseException] = None
         self.stopped = False  # nothing of the application's runs there any more
         self.loop_name = ""
+        self._cancelled = False
         self._ours, self._theirs = socket.socketpair()
         self.link = Link(self._ours.fileno())
         self._server = server
@@ -90,7 +97,8 @@ class ShardInterpreter(threading.Thread):
     def run(self) -> None:
         try:
             text = run_interpreter(self._server, self._job(index=self.shard.index, fd=self._theirs.fileno()))
-            self.error = None if text is None else _error(text, f"shard {self.shard.index}")
+            if text is not None:
+                self.error, self._cancelled = _error(text, f"shard {self.shard.index}"), _found(text)["cancelled"]
         except BaseException as error:
             self.error = error
         self._theirs.close()
@@ -106,10 +114,16 @@ class ShardInterpreter(threading.Thread):
             self.stopped = True
 
     def wait_ready(self) -> None:
-        """Wait until on_start has returned there; raise what has gone wrong."""
+        """Wait until on_start has returned there, or `error` is what has gone wrong."""
         self._ready.wait()
-        if self.error is not None:
-            raise self.error
+
+    def was_cancelled(self) -> bool:
+        """Whether `error` is that on_start was cancelled."""
+        return self._cancelled
+
+    def cancel_start_soon(self) -> None:
+        """Cancel on_start, if it has not returned: a coroutine at once, else before the next function."""
+        self.link.say("cancel")
 
     def drive_soon(self, server: Optional[Server]) -> None:
         """The server has started. Its messages are the main interpreter's."""
@@ -125,6 +139,7 @@ class ShardInterpreter(threading.Thread):
 
     def close(self) -> None:
         """The thread has ended, or was never started."""
+        self.link.fd = -1  # what is said now is not for whoever gets the number
         self._ours.close()
         self._theirs.close()
 
@@ -216,8 +231,9 @@ class Interpreters(Executor):
         for threads in self._interpreters[:1], self._interpreters[1:]:
             for thread in threads:
                 self._start_one(thread, self._threads)
-            for thread in threads:
-                thread.wait_ready()
+                if self._start_ended:  # it was not there then
+                    thread.cancel_start_soon()
+            self._wait_ready(threads)
 
     def _start_work(self) -> None:
         """All of it is the interpreters'."""

@@ -8,7 +8,7 @@ class Link:
     """One end of a socket pair: lines of text go both ways.
 
     From the main interpreter: "drive" (the server has started), "stop" (it has been told to), "abort" (do not wait any longer),
-    "end" (the start has failed), "others" (all other shards have stopped). From a shard's: "ready LOOP" (on_start has returned),
+    "cancel" (on_start, if it has not returned), "end" (the start has failed), "others" (all other shards have stopped). From a shard's: "ready LOOP" (on_start has returned),
     "stopped" (on_stop has), "stop" (the app was told to).
     """
 

@@ -248,6 +248,11 @@ class WorkerThread(ShardThread):
         assert self._shared.post is not None
         return self._shared.post
 
+    def _run_start(self, fn: Hook, *args: Any) -> None:
+        if self._start_ended:
+            raise asyncio.CancelledError
+        self._run_hook(fn, *args)  # a coroutine of it runs on another loop, and is not cancelled
+
     def _run_hook(self, fn: Hook, *args: Any) -> None:
         result = fn(*args)
         if inspect.isawaitable(result):

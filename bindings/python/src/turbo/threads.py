@@ -60,6 +60,8 @@ class LoopThread(threading.Thread):
         self._ready = threading.Event()
         self._may_end = threading.Lock()  # taken once
         self._to_end = False  # it is we who stop the loop; its thread
+        self._start_ended = False
+        self._starting: Optional["asyncio.Task[Any]"] = None  # a function of on_start
 
     def run(self) -> None:
         try:
@@ -67,7 +69,7 @@ class LoopThread(threading.Thread):
             self.post = Post(self.loop)
             self._before_start()
             for stage in self.stages:
-                stage.start(self._run_hook)
+                stage.start(self._run_start)
         except BaseException as error:
             self.error = error
         finally:
@@ -81,10 +83,19 @@ class LoopThread(threading.Thread):
         self._ended()
 
     def wait_ready(self) -> None:
-        """Wait until the loop is there and on_start has returned; raise what its factory, or on_start, raised."""
+        """Wait until the loop is there and on_start has returned; or `error` is what its factory, or on_start, raised."""
         self._ready.wait()
-        if self.error is not None:
-            raise self.error
+
+    def was_cancelled(self) -> bool:
+        """Whether `error` is that on_start was cancelled."""
+        return isinstance(self.error, asyncio.CancelledError)
+
+    def cancel_start_soon(self) -> None:
+        """Cancel on_start: a coroutine at once, and a function by not calling the next one. Any thread."""
+        self._start_ended = True
+        if self.post is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended by itself
+                self.post.call_soon(self._cancel_start)
 
     def end_soon(self) -> None:
         """End the loop, as soon as it is there. Any thread; a second call, which could end on_stop, does nothing."""
@@ -132,6 +143,23 @@ class LoopThread(threading.Thread):
         assert self.loop is not None
         self._to_end = True
         self.loop.stop()
+
+    def _cancel_start(self) -> None:
+        self._start_ended = True
+        if self._starting is not None:
+            self._starting.cancel()
+
+    def _run_start(self, fn: Hook, *args: Any) -> None:
+        if self._start_ended:
+            raise asyncio.CancelledError
+        self._run_hook(self._note_start, fn, *args)
+
+    async def _note_start(self, fn: Hook, *args: Any) -> None:
+        self._starting = asyncio.current_task()
+        try:
+            await call(fn, *args)
+        finally:
+            self._starting = None
 
     def _run_hook(self, fn: Hook, *args: Any) -> None:
         assert self.loop is not None
