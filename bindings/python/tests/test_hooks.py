@@ -348,7 +348,9 @@ def test_a_stopped_app_with_hooks_is_freed() -> None:
 
 
 @pytest.mark.parametrize("mode", ["sharded", "single"])
-@pytest.mark.parametrize("name", ["turbo-shard-0", "turbo-shard-2", "turbo-loop", "turbo-pool-0-0", "turbo-pool-1-1", "turbo-watch"])
+@pytest.mark.parametrize(
+    "name", ["turbo-shard-0", "turbo-shard-2", "turbo-loop", "turbo-pool-0-0", "turbo-pool-1-1", "turbo-watch"]
+)
 def test_a_thread_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, mode: str, name: str) -> None:
     app, port, before = turbo.App(), free_port(), threading.active_count()
     app.get("/pool", threads=2)(lambda request: b"pool")
