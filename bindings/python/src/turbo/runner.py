@@ -101,7 +101,9 @@ def _hear(said: int) -> Optional[bytes]:
     """All that a pipe gives until its end; None if that does not come in PROBE_TIMEOUT."""
     end = time.monotonic() + PROBE_TIMEOUT
     text = b""
-    while select.select([said], [], [], max(0.0, end - time.monotonic()))[0]:
+    poll = select.poll()
+    poll.register(said, select.POLLIN)
+    while poll.poll(max(0.0, end - time.monotonic()) * 1000):
         part = os.read(said, 65536)
         if not part:
             return text
