@@ -13,7 +13,7 @@ from .gil import SwitchInterval, asked_for, free_threaded, gil_enabled, why_enab
 from .lifecycle import Hook, Lifecycle, Stage
 from .single import SharedLoop, WorkerThread
 from .slow import Watch
-from .threads import LoopThread, PoolThread, ShardThread, forward_logs
+from .threads import LoopThread, PoolThread, ShardThread, forward_logs, wait_for
 
 SWITCH_INTERVAL_US = 500  # at Python's 5000 a CPU-bound handler on one thread stalls the others; docs/benchmarks.md has figures
 GRACE = 0.1  # seconds after the end of a drain, by when the library has given up what is not answered
@@ -178,7 +178,7 @@ class Executor:
             if self._start_ended:
                 thread.cancel_start_soon()
             if shard.index == 0 and not process.is_empty():
-                process.begun.wait()
+                wait_for(process.begun)
                 if thread.error is not None:
                     break
             if self._start_ended:

@@ -22,7 +22,7 @@ from .executor import Executor
 from .links import Link
 from .loading import load, parse
 from .parallel import Choice
-from .threads import forward_logs
+from .threads import forward_logs, wait_for
 
 
 def _job(target: str, **more: Any) -> str:
@@ -115,7 +115,7 @@ class ShardInterpreter(threading.Thread):
 
     def wait_ready(self) -> None:
         """Wait until on_start has returned there, or `error` is what has gone wrong."""
-        self._ready.wait()
+        wait_for(self._ready)
 
     def was_cancelled(self) -> bool:
         """Whether `error` is that on_start was cancelled."""

@@ -14,6 +14,7 @@ from .lifecycle import Hook, Stage, call
 from .posting import Post
 from .slow import debug_loop
 
+LOOK_EVERY = 0.2  # seconds, of a main thread that waits for others, for signals
 _LEVELS = {1: logging.ERROR, 2: logging.WARNING, 3: logging.INFO, 4: logging.DEBUG}
 
 
@@ -35,6 +36,13 @@ def end_tasks(loop: asyncio.AbstractEventLoop, name: str) -> None:
         loop.run_until_complete(asyncio.wait_for(loop.shutdown_default_executor(), END_TIMEOUT))
     except asyncio.TimeoutError:
         logger.warning("%s: threads of the loop's executor have not ended", name)
+
+
+def wait_for(event: threading.Event) -> None:
+    """Wait, and run signals' handlers meanwhile: of two signals that come at once the kernel may give the second one to another
+    thread, which wakes nobody who waits for a lock."""
+    while not event.wait(LOOK_EVERY):
+        pass
 
 
 def nothing() -> None:
@@ -84,7 +92,7 @@ class LoopThread(threading.Thread):
 
     def wait_ready(self) -> None:
         """Wait until the loop is there and on_start has returned; or `error` is what its factory, or on_start, raised."""
-        self._ready.wait()
+        wait_for(self._ready)
 
     def was_cancelled(self) -> bool:
         """Whether `error` is that on_start was cancelled."""
