@@ -518,14 +518,17 @@ class SlowToTell(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self.telling = 0
+        self.lock = threading.Lock()  # of several threads that tell
 
     def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> Any:
-        self.telling += 1
+        with self.lock:
+            self.telling += 1
         try:
             return super().call_soon_threadsafe(*args, **kwargs)
         finally:
             time.sleep(0.2)
-            self.telling -= 1
+            with self.lock:
+                self.telling -= 1
 
     def close(self) -> None:
         self.closed_inside.append(self.telling)

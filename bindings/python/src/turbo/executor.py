@@ -92,7 +92,7 @@ class Executor:
         self._start_ended = True
         for thread in self._threads + ([] if self._shared is None else [self._shared]):
             thread.cancel_start_soon()
-            if thread.error is not None:
+            if thread.error is not None and not thread.was_cancelled():
                 logger.error("%s could not start, and others have not come so far", thread.name, exc_info=thread.error)
 
     def stop(self) -> None:
