@@ -1,6 +1,7 @@
 """mode="single": one loop for all coroutines, posted there by workers. The end-to-end tests run in it as a whole, too."""
 
 import asyncio
+import sys
 import threading
 import time
 from typing import Any, AsyncIterator, List, Set
@@ -119,6 +120,24 @@ def test_streams_wait_for_room_without_holding_their_worker(serve: Serve) -> Non
                 break
             total += len(data)
     assert total > 400 * 65536 and len(sent) == 400
+
+
+def test_room_that_comes_while_it_is_asked_for_is_not_missed(serve: Serve) -> None:
+    """The worker hears of it, and the loop's thread waits for it: a client that takes all at once makes both happen together."""
+    app = loops_app()
+
+    @app.get("/stream")
+    async def stream(request: turbo.Request) -> turbo.StreamingResponse:
+        return turbo.StreamingResponse(bytes(65536) for _ in range(100))
+
+    client = serve(app, mode="single", shards=1, unsent_max_bytes=65536)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            assert len(client.get("/stream").body) == 100 * 65536
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_drain_ends_at_its_time_out(serve: Serve) -> None:

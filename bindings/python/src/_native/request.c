@@ -319,7 +319,6 @@ static PyMethodDef request_methods[] = {
     {"_readable", (PyCFunction)turbopy_body_readable, METH_NOARGS, NULL},
     {"_keep", (PyCFunction)turbopy_body_keep, METH_O, NULL},
     {"_write", (PyCFunction)turbopy_stream_write, METH_O, NULL},
-    {"_writable", (PyCFunction)turbopy_stream_writable, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

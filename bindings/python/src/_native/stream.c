@@ -154,22 +154,41 @@ void turbopy_stream_end(RequestObject *request, int ok) {
     turbopy_request_over(request);
 }
 
+static int write_part(const RequestObject *request, turbo_str bytes) {
+    return turbo_request_respond_write(request->req, bytes.data, bytes.len);
+}
+
+/*
+ * There was no room. @return as write_part(), with *room set for TURBO_EAGAIN; 1 with an exception.
+ *
+ * With mode="single" this is not the shard's thread, which may have heard of room before there was a future for it to
+ * complete. So the part is tried once more behind that.
+ */
+static int wait_for_room(RequestObject *request, turbo_str bytes, PyObject **room) {
+    *room = turbopy_wait_new(request, &request->writable);
+    if (*room == NULL)
+        return 1;
+    int rc = turbopy_shard_is_here(request->shard) ? TURBO_EAGAIN : write_part(request, bytes);
+    if (rc != TURBO_EAGAIN) {
+        turbopy_wait_forget(request, &request->writable);
+        Py_CLEAR(*room);
+    }
+    return rc;
+}
+
 PyObject *turbopy_stream_write(RequestObject *request, PyObject *part) {
     turbo_str bytes;
-    PyObject *keep;
+    PyObject *keep, *room = NULL;
     if (turbopy_body_bytes(part, &bytes, &keep) < 0)
         return NULL;
-    int rc = turbo_request_respond_write(request->req, bytes.data, bytes.len);
-    Py_DECREF(keep);
+    int rc = write_part(request, bytes);
     if (rc == TURBO_EAGAIN)
-        Py_RETURN_FALSE;
+        rc = wait_for_room(request, bytes, &room);
+    Py_DECREF(keep);
+    if (rc == TURBO_EAGAIN || rc == 1)
+        return room;
     if (rc < 0)
         return turbopy_raise(rc, rc == TURBO_ECLOSED ? "the client has gone" : NULL);
     turbopy_shard_answered(request->shard);
-    Py_RETURN_TRUE;
-}
-
-PyObject *turbopy_stream_writable(RequestObject *request, PyObject *unused) {
-    (void)unused;
-    return turbopy_wait_new(request, &request->writable);
+    Py_RETURN_NONE;
 }

@@ -27,10 +27,7 @@ void turbopy_stream_returned(RequestObject *request, PyObject *result);
 /** The parts are written (ok), or the exception that is set has ended them: it is logged and the connection cut off. */
 void turbopy_stream_end(RequestObject *request, int ok);
 
-/** request._write(part): True; False when the client has to take some first, then _writable() is to be awaited. */
+/** request._write(part): None; when the client has to take some first, a future to await before the part is tried again. */
 PyObject *turbopy_stream_write(RequestObject *request, PyObject *part);
-
-/** request._writable(): a future that is done when it is worth while to write again. */
-PyObject *turbopy_stream_writable(RequestObject *request, PyObject *unused);
 
 #endif

@@ -22,6 +22,11 @@ PyObject *turbopy_wait_new(RequestObject *request, PyObject **place) {
     return future;
 }
 
+void turbopy_wait_forget(RequestObject *request, PyObject **place) {
+    turbopy_set(request, place, NULL);
+    turbopy_watch_drop_idle(&request->shard->watch, request);
+}
+
 void turbopy_wait_done(RequestObject *request, PyObject **place) {
     turbopy_state *st = request->shard->st;
     PyObject *future = turbopy_take(request, place), *done, *set = NULL;

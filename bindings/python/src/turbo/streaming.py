@@ -12,8 +12,8 @@ TURN = 64  # parts after which other coroutines get their turn, though the clien
 async def _pump_async(request: Request, content: AsyncIterable[Part]) -> None:
     count = 0
     async for part in content:
-        while not request._write(part):
-            await request._writable()
+        while (room := request._write(part)) is not None:
+            await room
         count += 1
         if count % TURN == 0:
             await asyncio.sleep(0)
@@ -21,8 +21,8 @@ async def _pump_async(request: Request, content: AsyncIterable[Part]) -> None:
 
 async def _pump_sync(request: Request, content: Iterable[Part]) -> None:
     for count, part in enumerate(content, 1):
-        while not request._write(part):
-            await request._writable()
+        while (room := request._write(part)) is not None:
+            await room
         if count % TURN == 0:
             await asyncio.sleep(0)
 
@@ -70,8 +70,8 @@ class ResponseWriter:
         Raises ConnectionError when the client has gone, RuntimeError when the answer has ended, ValueError for more than
         a Content-Length among the headers said.
         """
-        while not self._request._write(part):
-            await self._request._writable()
+        while (room := self._request._write(part)) is not None:
+            await room
         self._count += 1
         if self._count % TURN == 0:
             await asyncio.sleep(0)
