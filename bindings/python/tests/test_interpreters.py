@@ -19,7 +19,7 @@ from conftest import Answer, Client, read_answer
 from test_parallel import PROGRAM, Turbo, ask, here, write  # noqa: F401
 from turbo import interpreters, runner
 from turbo.config import make_config
-from turbo.gil import gil_enabled
+from turbo.gil import free_threaded, gil_enabled
 from turbo.loading import load
 from turbo.parallel import INTERPRETERS_FROM
 
@@ -871,6 +871,7 @@ sys.stderr.write(" ".join(str(round(result)) for result in results))
 """
 
 
+@pytest.mark.skipif(free_threaded(), reason="such a build has one allocator, with and without its GIL")
 def test_interpreters_of_shards_cost_no_more_than_others(tmp_path: Path) -> None:
     """CPython 3.13 does not give back all memory of an interpreter that ends: those of shards leave no more than others.
 
