@@ -7,7 +7,7 @@
 
 #define PERIOD 26
 
-/* What is left of the bytes. Readers return 0 when they are cut off. */
+/* What is left of the bytes. Readers return 0 when they are cut off, and then nothing is left. */
 typedef struct rest {
     const char *at, *end;
 } rest;
@@ -33,8 +33,10 @@ static int take_line(rest *r, char *line, size_t size) {
     for (const char *p = r->at; p < (lf == NULL ? r->end : lf); p++)
         MUST((unsigned char)*p >= ' ' || *p == '\t' || (*p == '\r' && (p + 1 == lf || p + 1 == r->end)),
              "a control character in a line: %.*s", (int)(shown < 200 ? shown : 200), r->at);
-    if (lf == NULL)
+    if (lf == NULL) {
+        r->at = r->end;
         return 0;
+    }
     size_t len = (size_t)(lf - r->at);
     MUST(len > 0 && lf[-1] == '\r', "a line without CR");
     MUST(len < size, "a line of %zu bytes", len);
