@@ -195,6 +195,7 @@ static void on_fin(turbo__conn *conn) {
         give_parser(conn);
         conn->group->events->truncated(conn);
     }
+    conn->group->events->fin(conn);
     turbo__conn_finish(conn, 1);
 }
 

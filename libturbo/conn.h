@@ -32,6 +32,8 @@ typedef struct turbo__conn_events {
     void (*error)(turbo__conn *conn, int status, const char *reason, int asks_head);
     /* The message being read will never be complete: the client ended its sending side. */
     void (*truncated)(turbo__conn *conn);
+    /* The client has ended its sending side, behind all its messages; it may have gone. */
+    void (*fin)(turbo__conn *conn);
     /* There is room to send, and what could be read was: streamed answers may go on, and what is held may begin. */
     void (*room)(turbo__conn *conn);
     /* Nothing can be sent any more, or everything was: forget the connection. Called once. */

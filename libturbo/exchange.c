@@ -5,6 +5,7 @@
 
 #include "answer.h"
 #include "body.h"
+#include "clock.h"
 #include "http1_write.h"
 #include "io.h"
 #include "mem.h"
@@ -100,6 +101,18 @@ static void abandon(turbo_request *req) {
         req->writable_fn(req, req->writable_user); /* its next write finds the client gone */
     }
     turbo_request_release(req);
+}
+
+/* The client has gone, or has ended its sending side, which few do that wait for more: how long has it waited for what is
+ * still in a queue, or was until it was too late? */
+static void note_leaving(turbo__exchange *ex) {
+    if (ex->first == NULL || ex->leaving || ex->io->server->settings.queue_patience != TURBO__PATIENCE_LEARN)
+        return;
+    uint64_t now_ns = turbo__clock_ns();
+    ex->leaving = 1;
+    for (turbo_request *req = ex->first; req != NULL; req = req->next)
+        if (has_worker(req) && !req->answered && turbo__shard_has_queue(req->shard) && now_ns > req->queued_ns)
+            turbo__patience_left(&req->shard->patience, now_ns - req->queued_ns);
 }
 
 /* -- answers out -- */
@@ -479,6 +492,8 @@ static void on_truncated(turbo__conn *conn) {
     abandon(req);
 }
 
+static void on_fin(turbo__conn *conn) { note_leaving(of(conn)); }
+
 static void on_room(turbo__conn *conn) {
     turbo__exchange *ex = of(conn);
     /* Until an answer is here, whether it is streamed is its maker's to say. */
@@ -497,12 +512,14 @@ static void on_gone(turbo__conn *conn) {
     if (ex->begun)
         turbo__count(ex->io->aborting ? &ex->io->abandoned : &ex->io->dropped, 1);
     ex->begun = 0;
+    if (!ex->io->aborting)
+        note_leaving(ex);
     drop_rest(ex);
     turbo__admission_leave(&ex->io->server->admission, &ex->peer);
 }
 
-const turbo__conn_events turbo__exchange_events = {on_begin, on_head,  on_chunk,     on_body, on_trailer,
-                                                   on_end,   on_error, on_truncated, on_room, on_gone};
+const turbo__conn_events turbo__exchange_events = {on_begin, on_head,      on_chunk, on_body, on_trailer, on_end,
+                                                   on_error, on_truncated, on_fin,   on_room, on_gone};
 
 int turbo__exchange_open(struct turbo__io *io, int fd, const turbo__peer *peer) {
     turbo__exchange *ex = turbo__calloc(1, sizeof *ex);

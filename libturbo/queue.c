@@ -2,10 +2,9 @@
 #include "queue.h"
 
 #include "answer.h"
-#include "server.h"
 #include "turbo/error.h"
 
-/* How often those that wait at a full gate are looked at: this often, or eight times in the least queue_timeout_ms. */
+/* How often those that wait at a full gate are looked at: this often, or eight times in the shortest time allowed. */
 #define SWEEP_LEAST_NS 5000000
 
 /* -- into the queue -- */
@@ -231,9 +230,14 @@ size_t turbo__queue_gather(turbo_shard *shard) {
     return n;
 }
 
-/* Take the late ones off the queue. Behind one that has waited less than any timeout they all have. */
-static turbo__mail *cut_late(turbo_shard *shard, uint64_t now_ns) {
-    uint64_t least = shard->server->queue_timeout_least_ns;
+/* The shortest time that some request may wait; 0: none has a limit. */
+static uint64_t least_limit_ns(const turbo_shard *shard) {
+    uint64_t least = shard->server->queue_timeout_least_ns, learned = turbo__patience_limit_ns(&shard->patience);
+    return least == 0 || (learned != 0 && learned < least) ? learned : least;
+}
+
+/* Take the late ones off the queue. Behind one that has waited less than any may wait they all have. */
+static turbo__mail *cut_late(turbo_shard *shard, uint64_t now_ns, uint64_t least) {
     turbo__mail **link = &shard->first, *last = NULL, *cut = NULL, **cut_end = &cut;
     while (*link != NULL) {
         turbo__mail *mail = *link;
@@ -267,10 +271,10 @@ static uint64_t end_late(turbo_shard *shard, turbo__mail *mail) {
     return n;
 }
 
-static void sweep(turbo_shard *shard, uint64_t now_ns) {
+static void sweep(turbo_shard *shard, uint64_t now_ns, uint64_t least) {
     turbo__mail *mail;
     turbo_request *req;
-    uint64_t n = end_late(shard, cut_late(shard, now_ns));
+    uint64_t n = end_late(shard, cut_late(shard, now_ns, least));
     while ((mail = turbo__lanes_take_late(&shard->lanes, now_ns)) != NULL)
         n += end_late(shard, mail);
     if (n > 0)
@@ -282,8 +286,9 @@ static void sweep(turbo_shard *shard, uint64_t now_ns) {
 }
 
 void turbo__queue_sweep(turbo_shard *shard) {
-    uint64_t least = shard->server->queue_timeout_least_ns, now_ns;
-    if (!turbo__queue_has_any(shard) && atomic_load_explicit(&shard->pool.queued, memory_order_relaxed) == 0) {
+    uint64_t least = least_limit_ns(shard), now_ns;
+    if (least == 0 || (!turbo__queue_has_any(shard) &&
+                       atomic_load_explicit(&shard->pool.queued, memory_order_relaxed) == 0)) {
         shard->sweep_ns = 0;
         return;
     }
@@ -291,8 +296,21 @@ void turbo__queue_sweep(turbo_shard *shard) {
     if (shard->sweep_ns != 0 && shard->sweep_ns > now_ns)
         return;
     if (shard->sweep_ns != 0)
-        sweep(shard, now_ns);
+        sweep(shard, now_ns, least);
     shard->sweep_ns = now_ns + (least / 8 > SWEEP_LEAST_NS ? least / 8 : SWEEP_LEAST_NS);
+}
+
+void turbo__queue_learn(turbo_shard *shard) {
+    turbo__patience *patience = &shard->patience;
+    if (!turbo__patience_has_news(patience))
+        return;
+    uint64_t begun = atomic_load_explicit(&shard->requests, memory_order_relaxed);
+    uint64_t expired = atomic_load_explicit(&shard->expired, memory_order_relaxed);
+    uint64_t waited_ms = turbo__patience_look(patience, begun, expired, turbo__clock_ns());
+    if (waited_ms > 0)
+        turbo__server_log_rarely(shard->server, TURBO_LOG_WARN,
+                                 "shard %u: clients leave after %llu ms, unanswered: what has waited half as long is shed",
+                                 (unsigned)shard->index, (unsigned long long)waited_ms);
 }
 
 int turbo__queue_may_go_on(turbo_shard *shard) {

@@ -3,6 +3,7 @@
 #define TURBO_QUEUE_H
 
 #include "clock.h"
+#include "server.h"
 #include "shard.h"
 
 /** Make a request ready to be pushed: it gets a reference for the queue. */
@@ -29,10 +30,19 @@ static inline int turbo__queue_has_any(const turbo_shard *shard) {
     return shard->first != NULL || shard->lanes.waiting > 0;
 }
 
-/** Whether a request has waited longer for its handler than its route allows. The clock is read when it is needed and
- *  *now_ns is 0. */
-static inline int turbo__queue_is_late(const turbo_request *req, uint64_t *now_ns) {
+/** How long a request may wait for its handler; 0: as long as it takes. What its route's batches wait for more is not held
+ *  against the patience of clients; nor is one without a client. */
+static inline uint64_t turbo__queue_limit_ns(const turbo_request *req) {
     uint64_t most = req->route->queue_timeout_ns;
+    uint64_t learned = req->io == NULL ? 0 : turbo__patience_limit_ns(&req->shard->patience);
+    if (learned != 0)
+        learned += req->route->batch_wait_us * 1000;
+    return most == 0 || (learned != 0 && learned < most) ? learned : most;
+}
+
+/** Whether a request has waited longer for its handler than it may. The clock is read when it is needed and *now_ns is 0. */
+static inline int turbo__queue_is_late(const turbo_request *req, uint64_t *now_ns) {
+    uint64_t most = turbo__queue_limit_ns(req);
     if (most == 0)
         return 0;
     if (*now_ns == 0)
@@ -43,9 +53,18 @@ static inline int turbo__queue_is_late(const turbo_request *req, uint64_t *now_n
 /** Answer such a request; it is with a shard. Thread: any, before a handler has it. */
 void turbo__queue_expire(turbo_request *req);
 
+/** Whether there is a limit to the wait, or was until now. Thread: the shard. */
+static inline int turbo__queue_may_expire(const turbo_shard *shard) {
+    return shard->sweep_ns != 0 || turbo__patience_limit_ns(&shard->patience) != 0 ||
+           shard->server->queue_timeout_least_ns != 0;
+}
+
 /** Now and then answer those that have waited too long at a full gate, of the queue, the lanes and the pool: no turn would
- *  look at them. Some route has a timeout. Thread: the shard. */
+ *  look at them. Thread: the shard. */
 void turbo__queue_sweep(turbo_shard *shard);
+
+/** Find out how long clients wait, from those that have left: patience.h. Thread: the shard. */
+void turbo__queue_learn(turbo_shard *shard);
 
 /** Whether requests wait and there is room for one. If not, whoever leaves wakes the shard. Thread: the shard. */
 int turbo__queue_may_go_on(turbo_shard *shard);

@@ -323,7 +323,8 @@ int turbo__shard_turn(void *self) {
         run_batch(shard, n);
     if (shard->batcher.waiting > 0)
         close_batches(shard); /* behind the queue: what is due takes along what has come */
-    if (shard->server->queue_timeout_least_ns != 0)
+    turbo__queue_learn(shard);
+    if (turbo__queue_may_expire(shard))
         turbo__queue_sweep(shard);
     /* Behind the mail: an answer that is in it, or was made by this batch, came in time. */
     if (atomic_load_explicit(&shard->overdue.next_ns, memory_order_relaxed) != 0)

@@ -12,6 +12,7 @@
 #include "loop.h"
 #include "mailbox.h"
 #include "overdue.h"
+#include "patience.h"
 #include "pool.h"
 #include "request.h"
 #include "timer.h"
@@ -65,6 +66,7 @@ struct turbo_shard {
     uint32_t pool_started;
     turbo__overdue overdue;
     turbo__heap timers;
+    turbo__patience patience;
     uint64_t sweep_ns; /* when turbo__queue_sweep() looks again; 0: nothing waits           */
     _Atomic uint64_t batch_since_ns; /* when the running batch began; 0: none runs  */
     _Atomic uint64_t request_ns;     /* what the last batch took, for each request  */
@@ -75,7 +77,7 @@ struct turbo_shard {
     _Atomic uint64_t taken, answered, shed_taken; /* requests without a connection; any thread */
     _Atomic uint64_t unanswered;      /* of these; with TURBO__SHARD_COUNTED: counted as abandoned */
     _Atomic uint64_t queued_most, shed; /* I/O loops and submitters                  */
-    _Atomic uint64_t expired;           /* behind queue_timeout_ms; any thread       */
+    _Atomic uint64_t expired;           /* waited too long for their handler; any thread */
     _Atomic uint64_t latency[TURBO_STATS_LATENCY_BUCKETS]; /* any thread             */
 };
 
@@ -131,6 +133,12 @@ void turbo__shard_send_home(turbo_shard *shard, turbo_request *req);
 /** Load for placement: queued and in flight. Thread: any. */
 static inline uint64_t turbo__shard_load(turbo_shard *shard) {
     return atomic_load_explicit(&shard->queued, memory_order_relaxed) + turbo__gate_inside(&shard->gate);
+}
+
+/** Whether requests wait for the shard, or for a thread of its pool. Thread: any. */
+static inline int turbo__shard_has_queue(turbo_shard *shard) {
+    return atomic_load_explicit(&shard->queued, memory_order_relaxed) != 0 ||
+           atomic_load_explicit(&shard->pool.queued, memory_order_relaxed) != 0;
 }
 
 /** Count the time from the queue to now_ns. Thread: any. */

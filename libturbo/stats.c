@@ -96,6 +96,7 @@ int turbo_shard_stats_get(const turbo_shard *shard, turbo_shard_stats *out) {
     s.pool_dropped = get(&shard->pool.dropped);
     s.expired = get(&shard->expired);
     s.timed_out = get(&shard->timed_out);
+    s.patience_limit_ms = turbo__patience_limit_ns(&shard->patience) / 1000000;
     add_batches(&s, &shard->batcher);
     s.size = size;
     memcpy(out, &s, size);
@@ -126,7 +127,7 @@ static const total totals[] = {
     TOTAL(timeouts_body, "counter", "Bodies or clients that stalled"),
     TOTAL(timeouts_idle, "counter", "Idle connections closed"),
     TOTAL(body_memory, "gauge", "Bytes of gathered bodies held now"),
-    TOTAL(timeouts_queue, "counter", "Requests answered without their handler after queue_timeout_ms"),
+    TOTAL(timeouts_queue, "counter", "Requests answered without their handler, because they had waited too long for it"),
     TOTAL(timeouts_handler, "counter", "Requests answered 504 because their handler took longer than handler_timeout_ms"),
     TOTAL(refused, "counter", "Connections closed at once: their address had connections_per_address_max"),
 };
@@ -155,7 +156,7 @@ static int json_shard(turbo__buf *out, const turbo_shard *shard) {
         "\"pool_queued\":%llu,\"pool_busy\":%llu,\"pool_requests\":%llu,\"pool_dropped\":%llu,\"expired\":%llu,"
         "\"timed_out\":%llu,\"batch_calls\":%llu,\"batch_call_requests\":%llu,\"closed_full\":%llu,"
         "\"closed_turn\":%llu,\"closed_timer\":%llu,\"closed_gate\":%llu,\"closed_drained\":%llu,"
-        "\"closed_weight\":%llu",
+        "\"closed_weight\":%llu,\"patience_limit_ms\":%llu",
         (unsigned long long)s.requests, (unsigned long long)s.batches, (unsigned long long)s.queued,
         (unsigned long long)s.queued_max, (unsigned long long)s.inflight, (unsigned long long)s.inflight_max,
         (unsigned long long)s.shed, (unsigned long long)s.dropped, (unsigned long long)s.wakeups,
@@ -164,7 +165,7 @@ static int json_shard(turbo__buf *out, const turbo_shard *shard) {
         (unsigned long long)s.timed_out, (unsigned long long)s.batch_calls, (unsigned long long)s.batch_call_requests,
         (unsigned long long)s.closed_full, (unsigned long long)s.closed_turn, (unsigned long long)s.closed_timer,
         (unsigned long long)s.closed_gate, (unsigned long long)s.closed_drained,
-        (unsigned long long)s.closed_weight);
+        (unsigned long long)s.closed_weight, (unsigned long long)s.patience_limit_ms);
     if (rc == 0)
         rc = json_list(out, "batch_call_sizes", s.batch_call_sizes, TURBO_STATS_BATCH_BUCKETS);
     if (rc == 0)
@@ -223,7 +224,8 @@ static const shard_metric shard_metrics[] = {
     SHARD("shard_inflight", inflight, "gauge", "Requests with the executor now"),
     SHARD("shard_shed_total", shed, "counter", "Requests refused because the queue was full"),
     SHARD("shard_dropped_total", dropped, "counter", "Requests whose client went before their handler had them"),
-    SHARD("shard_expired_total", expired, "counter", "Requests answered without their handler after queue_timeout_ms"),
+    SHARD("shard_expired_total", expired, "counter", "Requests answered without their handler, because they had waited too long for it"),
+    SHARD("shard_patience_limit_ms", patience_limit_ms, "gauge", "What has waited longer is shed now, because clients leave; 0: no limit"),
     SHARD("shard_timed_out_total", timed_out, "counter", "Requests whose handler took longer than handler_timeout_ms"),
     SHARD("shard_wakeups_total", wakeups, "counter", "Times that the sleeping shard was woken"),
     SHARD("shard_pool_threads", pool_threads, "gauge", "Threads of the shard's pool"),

@@ -45,7 +45,7 @@ typedef int (*turbo_weight_fn)(uint64_t *out, turbo_request *req, void *user);
  * | inflight_max | 1 .. 2^20 | most unanswered requests of the route on a shard, within the shard's own limit; others wait, in order |
  * | queue_timeout_ms | 0 .. 86400000 | a request that has waited longer for its handler is answered without it; 0 never |
  * | handler_timeout_ms | 0 .. 86400000 | a handler that has not answered, or begun to, gets 504 in its place; 0 never |
- * | shed_status | 503, 429 | the status of that answer, and of those when the queue or the body memory is full |
+ * | shed_status | 503, 429 | the status of what is answered without its handler, because it waited too long, or a queue or the body memory is full |
  * | retry_after_s | 0 .. 86400 | Retry-After of those answers; 0: they have none |
  * | body | gathered, streamed | whether the handler begins when the body is whole, or reads it while it arrives |
  * | body_max_bytes | 0 .. 2^40 | largest body; above it 413 |

@@ -25,7 +25,7 @@ typedef struct turbo_stats {
     size_t size;               /* set by TURBO_STATS_INIT                                        */
     uint64_t taken;            /* requests whose first byte was read, or that were submitted     */
     uint64_t answered;         /* answers handed over whole, error answers included, but not shed */
-    uint64_t shed;             /* answered shed_status: a queue or the body memory was full, or queue_timeout_ms was over */
+    uint64_t shed;             /* answered shed_status: a queue or the body memory was full, or they waited too long */
     uint64_t dropped;          /* the client went before the answer                              */
     uint64_t abandoned;        /* not answered when the drain ended                              */
     uint64_t accepted;         /* connections                                                    */
@@ -38,7 +38,7 @@ typedef struct turbo_stats {
     uint64_t timeouts_body;    /* body stalled for body_stall_timeout_ms                         */
     uint64_t timeouts_idle;    /* connections closed after idle_timeout_ms                       */
     uint64_t body_memory;      /* bytes of gathered bodies held now                              */
-    uint64_t timeouts_queue;   /* of shed: answered after queue_timeout_ms, without their handler */
+    uint64_t timeouts_queue;   /* of shed: waited too long for their handler: queue_timeout_ms, queue_patience */
     uint64_t timeouts_handler; /* of answered: 504, the handler took longer than handler_timeout_ms */
     uint64_t refused;          /* connections closed at once, by connections_per_address_max       */
     /* -- since 0.1; new members follow here -- */
@@ -66,7 +66,7 @@ typedef struct turbo_shard_stats {
     uint64_t pool_busy;      /* of them at work now                                             */
     uint64_t pool_requests;  /* that they were given                                            */
     uint64_t pool_dropped;   /* not given to them, because the client had gone                  */
-    uint64_t expired;        /* answered without their handler, after queue_timeout_ms          */
+    uint64_t expired;        /* answered without their handler: queue_timeout_ms, queue_patience */
     uint64_t timed_out;      /* answered 504 in the place of their handler, after handler_timeout_ms */
     uint64_t batch_calls;    /* of batch callbacks; the sum of closed_*                         */
     uint64_t batch_call_requests; /* that they were given: / batch_calls is the mean size       */
@@ -77,12 +77,13 @@ typedef struct turbo_shard_stats {
     uint64_t closed_gate;    /* inflight_max let no more in                                     */
     uint64_t closed_drained; /* a stop had begun                                                */
     uint64_t closed_weight;  /* it weighed batch_weight_max, or would have with the next one    */
+    uint64_t patience_limit_ms; /* what waits longer is shed now, by queue_patience; 0: no limit */
     /* -- since 0.1; new members follow here -- */
 } turbo_shard_stats;
 
 /** An empty snapshot that knows its size. */
 #define TURBO_SHARD_STATS_INIT \
-    {sizeof(turbo_shard_stats), 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0, 0}
+    {sizeof(turbo_shard_stats), 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0, 0, 0}
 
 /** Formats of turbo_server_stats_text(). */
 enum {

@@ -25,7 +25,7 @@ import machine  # noqa: E402
 import processes  # noqa: E402
 import report  # noqa: E402
 from loads import Wrk  # noqa: E402
-from servers import DEMO, Program, Server, demo_c, demo_python  # noqa: E402
+from servers import Program, Server, demo_c, demo_python  # noqa: E402
 
 OFFER = ROOT / "build/release/tests/overload/offer"
 PATH = "/block?ms=1"
@@ -45,10 +45,9 @@ class Config(NamedTuple):
 
 
 def defaults() -> List[Config]:
-    """The settings' defaults, a queue that a client's patience outlasts, and a limit to the wait where there is one."""
-    kinds = [("defaults", []), ("queue_max 100", ["--queue-max", "100"])]
-    if "--queue-timeout-ms" in subprocess.run([DEMO, "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout:
-        kinds.append(("queue_timeout_ms 300", ["--queue-timeout-ms", "300"]))
+    """The settings' defaults, nothing learned, a queue that a client's patience outlasts, and a limit to the wait."""
+    kinds = [("defaults", []), ("queue_patience off", ["--queue-patience", "off"]), ("queue_max 100", ["--queue-max", "100"]),
+             ("queue_timeout_ms 300", ["--queue-timeout-ms", "300"])]
     return [Config(name, demo, flags) for demo in DEMOS for name, flags in kinds]
 
 

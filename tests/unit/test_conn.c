@@ -20,7 +20,7 @@ TestSuite(conn, .timeout = 60);
 
 /* What the layer above saw of its one connection. */
 static struct {
-    unsigned begins, heads, trailers, ends, truncated, rooms, gones;
+    unsigned begins, heads, trailers, ends, truncated, fins, rooms, gones;
     int status, asks_head; /* of error */
     uint64_t announced; /* by chunks */
     char body[64];
@@ -88,6 +88,11 @@ static void on_truncated(turbo__conn *c) {
     c->owed = 0;
 }
 
+static void on_fin(turbo__conn *c) {
+    (void)c;
+    seen.fins++;
+}
+
 static void on_room(turbo__conn *c) {
     seen.rooms++;
     if (seen.kill_at_room)
@@ -100,8 +105,8 @@ static void on_gone(turbo__conn *c) {
     conn = NULL;
 }
 
-static const turbo__conn_events events = {on_begin, on_head,  on_chunk,     on_body, on_trailer,
-                                          on_end,   on_error, on_truncated, on_room, on_gone};
+static const turbo__conn_events events = {on_begin, on_head,      on_chunk, on_body, on_trailer, on_end,
+                                          on_error, on_truncated, on_fin,   on_room, on_gone};
 
 static void open_conn(void) {
     int fds[2];

@@ -47,6 +47,7 @@ static void set_up(void) {
         atomic_store(&shard->shed_taken, 25000);
         atomic_store(&shard->expired, 141 + i);
         atomic_store(&shard->timed_out, 151 + i);
+        atomic_store(&shard->patience.limit_ns, (251 + i) * 1000000);
         atomic_store(&shard->shed, 81 + i);
         atomic_store(&shard->dropped, 91 + i);
         atomic_store(&shard->box.wakeups, 101 + i);
@@ -123,7 +124,7 @@ Test(stats, shard_has_its_own_counters, .init = set_up) {
         cr_expect(t.inflight == 7 && t.inflight_max == 9);
         cr_expect(t.pool_threads == 4 && t.pool_queued == 111 + i && t.pool_busy == 3);
         cr_expect(t.pool_requests == 121 + i && t.pool_dropped == 131 + i && t.expired == 141 + i);
-        cr_expect_eq(t.timed_out, 151 + i);
+        cr_expect(t.timed_out == 151 + i && t.patience_limit_ms == 251 + i);
         cr_expect(t.batch_calls == 171 + i && t.batch_call_requests == 181 + i);
         cr_expect(t.batch_call_sizes[0] == 2 &&
                   t.batch_call_sizes[TURBO_STATS_BATCH_BUCKETS - 1] == TURBO_STATS_BATCH_BUCKETS + 1);
@@ -161,7 +162,7 @@ Test(stats, json_holds_totals_shards_and_loops, .init = set_up) {
                     "\"shed\":82,\"dropped\":92,\"wakeups\":102,"
                     "\"pool_threads\":4,\"pool_queued\":112,\"pool_busy\":3,\"pool_requests\":122,\"pool_dropped\":132,\"expired\":142,\"timed_out\":152,"
                     "\"batch_calls\":172,\"batch_call_requests\":182,\"closed_full\":192,\"closed_turn\":202,"
-                    "\"closed_timer\":212,\"closed_gate\":222,\"closed_drained\":232,\"closed_weight\":242,"
+                    "\"closed_timer\":212,\"closed_gate\":222,\"closed_drained\":232,\"closed_weight\":242,\"patience_limit_ms\":252,"
                     "\"batch_call_sizes\":[2,3,4,5,6,7,8,9,10,11],"
                     "\"batch_sizes\":[1,2,3,4,5,6,7,8,9,10],\"latency\":[1,3,");
     expect_in(text, "37,39]}],\"io\":[{\"taken\":1,");
@@ -196,7 +197,7 @@ Test(stats, prometheus_names_each_metric_once, .init = set_up) {
     }
     for (const char *at = text; (at = strstr(at, "# HELP ")) != NULL; at++)
         helps++;
-    cr_expect(types == helps && types == 1 + 18 + 14 + 4, "%d %d", types, helps);
+    cr_expect(types == helps && types == 1 + 18 + 15 + 4, "%d %d", types, helps);
     turbo_free(text);
 }
 

@@ -129,6 +129,7 @@ typedef struct turbo_shard_stats {
     uint64_t closed_gate;
     uint64_t closed_drained;
     uint64_t closed_weight;
+    uint64_t patience_limit_ms;
 } turbo_shard_stats;
 enum {
     TURBO_STATS_JSON = 1,

@@ -49,7 +49,8 @@ PyObject *turbopy_stats_of_shard(const turbo_shard *shard) {
     if (dict == NULL PUT(requests) PUT(batches) PUT(queued) PUT(queued_max) PUT(inflight) PUT(inflight_max) PUT(shed)
             PUT(dropped) PUT(wakeups) PUT(pool_threads) PUT(pool_queued) PUT(pool_busy) PUT(pool_requests)
                 PUT(pool_dropped) PUT(expired) PUT(timed_out) PUT(batch_calls) PUT(batch_call_requests) PUT(closed_full)
-                    PUT(closed_turn) PUT(closed_timer) PUT(closed_gate) PUT(closed_drained) PUT(closed_weight) ||
+                    PUT(closed_turn) PUT(closed_timer) PUT(closed_gate) PUT(closed_drained) PUT(closed_weight)
+                        PUT(patience_limit_ms) ||
         put_list(dict, "batch_sizes", s.batch_sizes, TURBO_STATS_BATCH_BUCKETS) < 0 ||
         put_list(dict, "batch_call_sizes", s.batch_call_sizes, TURBO_STATS_BATCH_BUCKETS) < 0 ||
         put_list(dict, "latency", s.latency, TURBO_STATS_LATENCY_BUCKETS) < 0)
