@@ -30,14 +30,15 @@ cpu_seconds() {
 fuzz_one() {
   mkdir -p build/fuzz-work/"$1"
   rc=0
+  begun=$(date +%s)
   build/fuzz/tests/fuzz/fuzz_"$1" -max_total_time="$seconds" -max_len=4096 -timeout="${FUZZ_TIMEOUT:-10}" -rss_limit_mb=2048 \
     -print_final_stats=1 -artifact_prefix=build/fuzz-found/"$1"- -dict=tests/fuzz/http.dict \
     build/fuzz-work/"$1" tests/fuzz/corpus/"$1" build/fuzz-seeds/"$1" >build/fuzz-"$1".log 2>&1 || rc=$?
   times >build/fuzz-"$1".times # not in a pipe: that would be another shell's
   execs=$(sed -n 's/^stat::number_of_executed_units: *//p' build/fuzz-"$1".log)
-  if [ $rc = 0 ]; then
+  if [ $rc = 0 ] || [ $rc = 72 ]; then # 72: SIGINT or SIGTERM ended it before its time
     cover=$(grep -o 'cov: [0-9]* ft: [0-9]*' build/fuzz-"$1".log | tail -n 1)
-    echo "fuzz_$1: ${execs:-0} inputs in $seconds s, $(cpu_seconds build/fuzz-"$1".times) s of CPU, no finding; $cover"
+    echo "fuzz_$1: ${execs:-0} inputs in $(($(date +%s) - begun)) s, $(cpu_seconds build/fuzz-"$1".times) s of CPU, no finding; $cover"
   else
     echo "fuzz_$1: FINDING after ${execs:-?} inputs, see build/fuzz-$1.log and build/fuzz-found"
     touch build/fuzz-failed
