@@ -29,6 +29,7 @@ fi
 
 missing=""
 for package in $wanted; do
+  case " $missing " in *" $package "*) continue ;; esac # sets share some
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
