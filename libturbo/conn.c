@@ -117,7 +117,7 @@ static int keep_tail(turbo__conn *conn, const char *data, size_t len) {
     memcpy(tail, data, len);
     conn->tail = tail;
     conn->tail_at = 0;
-    conn->tail_len = len;
+    conn->tail_len = (uint32_t)len; /* at most READ_BYTES */
     return 0;
 }
 
@@ -178,7 +178,7 @@ static void parse_tail(turbo__conn *conn) {
         return;
     }
     conn->tail = tail;
-    conn->tail_at = at;
+    conn->tail_at = (uint32_t)at;
 }
 
 /* -- reading -- */
@@ -356,7 +356,7 @@ static void set_deadline(turbo__conn *conn) {
     if (waiting != conn->waiting) {
         if (waiting == WAIT_BODY && conn->waiting == WAIT_NOTHING)
             conn->head_ms = now_ms(conn); /* only now it was asked for, or is read again */
-        conn->waiting = waiting;
+        conn->waiting = waiting & 7u;
         conn->mark_ms = now_ms(conn);
     }
     turbo__deadline_set(&conn->group->wheel, &conn->deadline, deadline_of(conn));

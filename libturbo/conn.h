@@ -76,22 +76,26 @@ struct turbo__conn {
     turbo__h1_parser *parser; /* only while a message is in progress                      */
     turbo__outq out;
     char *tail;               /* bytes read but not parsed, while paused                  */
-    size_t tail_at, tail_len;
+    uint32_t tail_at, tail_len;
     uint32_t owed;            /* messages begun whose answer is not in `out` whole; kept by the layer above */
-    uint8_t phase;            /* TURBO__PHASE_*: what of a message has been read          */
-    uint8_t touched;
-    uint8_t paused;           /* not read: at the pipeline cap until answers have left, held, or full */
-    uint8_t finishing;        /* nothing more is parsed; closes when everything was sent  */
-    uint8_t discarded;        /* bytes behind the last message were thrown away           */
-    uint8_t polite;           /* the client knows that we close: no need to linger        */
-    uint8_t fin;              /* the client has ended its sending side                    */
-    uint8_t shut;             /* we have ended ours and wait for the client's             */
-    uint8_t dead;
-    uint8_t waiting;          /* what the deadline is for                                 */
-    uint8_t feeding;          /* in the parser, and more messages may be in the same bytes */
-    uint8_t unasked;          /* the body is not asked for yet: 100 Continue is due; kept by the layer above */
-    uint8_t held;             /* the last message waits for those before it: not read; kept by the layer above */
-    uint8_t full;             /* its body waits for whoever reads it: not read; kept by the layer above */
+    /* Bits, as a server may hold very many idle connections; one thread. */
+    unsigned phase : 2;       /* TURBO__PHASE_*: what of a message has been read          */
+    unsigned waiting : 3;     /* what the deadline is for                                 */
+    unsigned touched : 1;
+    unsigned paused : 1;      /* not read: at the pipeline cap until answers have left, held, or full */
+    unsigned finishing : 1;   /* nothing more is parsed; closes when everything was sent  */
+    unsigned discarded : 1;   /* bytes behind the last message were thrown away           */
+    unsigned polite : 1;      /* the client knows that we close: no need to linger        */
+    unsigned fin : 1;         /* the client has ended its sending side                    */
+    unsigned shut : 1;        /* we have ended ours and wait for the client's             */
+    unsigned dead : 1;
+    unsigned feeding : 1;     /* in the parser, and more messages may be in the same bytes */
+    /* Kept by the layer above. */
+    unsigned unasked : 1;     /* the body is not asked for yet: 100 Continue is due       */
+    unsigned held : 1;        /* the last message waits for those before it: not read     */
+    unsigned full : 1;        /* its body waits for whoever reads it: not read            */
+    unsigned begun : 1;       /* a head is being read: taken, but no request yet          */
+    unsigned leaving : 1;     /* the client waits no more, or so it seems                 */
 };
 
 /** @return 0; TURBO_ENOMEM; TURBO_EMFILE; TURBO_ESYS. Thread: setup. */

@@ -19,7 +19,7 @@ static turbo__exchange *of(turbo__conn *conn) { return TURBO__CONTAINER(conn, tu
 /* -- the list of messages -- */
 
 static void append(turbo__exchange *ex, turbo_request *req) {
-    struct turbo__io *io = ex->io;
+    struct turbo__io *io = turbo__io_of(&ex->conn);
     req->server = io->server;
     req->io = io;
     req->exchange = ex;
@@ -106,10 +106,10 @@ static void abandon(turbo_request *req) {
 /* The client has gone, or has ended its sending side, which few do that wait for more: how long has it waited for what is
  * still in a queue, or was until it was too late? */
 static void note_leaving(turbo__exchange *ex) {
-    if (ex->first == NULL || ex->leaving || ex->io->server->settings.queue_patience != TURBO__PATIENCE_LEARN)
+    if (ex->first == NULL || ex->conn.leaving || turbo__io_of(&ex->conn)->server->settings.queue_patience != TURBO__PATIENCE_LEARN)
         return;
     uint64_t now_ns = turbo__clock_ns();
-    ex->leaving = 1;
+    ex->conn.leaving = 1;
     for (turbo_request *req = ex->first; req != NULL; req = req->next)
         if (has_worker(req) && !req->answered && turbo__shard_has_queue(req->shard) && now_ns > req->queued_ns)
             turbo__patience_left(&req->shard->patience, now_ns - req->queued_ns);
@@ -189,7 +189,7 @@ static void offer_continue(turbo__exchange *ex) {
         (ex->current->incoming != NULL && !ex->current->incoming->wanted))
         return;
     ex->conn.unasked = 0;
-    if (turbo__outq_copy(&ex->conn.out, &ex->io->group.outpool, line, sizeof line - 1) < 0)
+    if (turbo__outq_copy(&ex->conn.out, &turbo__io_of(&ex->conn)->group.outpool, line, sizeof line - 1) < 0)
         turbo__conn_kill(&ex->conn);
 }
 
@@ -246,7 +246,7 @@ static int refuse(turbo__exchange *ex, turbo_request *req, int status, const cha
     if (allow != NULL)
         add_line(req, "Allow", allow);
     req->refusal = (uint16_t)status;
-    if (!has_continue && !too_long(req, ex->io->server->settings.body_max_bytes))
+    if (!has_continue && !too_long(req, turbo__io_of(&ex->conn)->server->settings.body_max_bytes))
         return 0;
     answer_now(ex, req, status, NULL);
     return 1;
@@ -272,7 +272,7 @@ static void dispatch(turbo__exchange *ex, turbo_request *req) {
     if (req->route->executor == TURBO__EXECUTOR_INLINE)
         turbo_request_run(req);
     else
-        turbo__io_dispatch(ex->io, req);
+        turbo__io_dispatch(turbo__io_of(&ex->conn), req);
 }
 
 /* Only safe methods are worked on together (RFC 9112 9.3.2), and answers that hold much memory one by one. What has to
@@ -304,20 +304,20 @@ static int begin_streamed(turbo__exchange *ex, turbo_request *req) {
 
 static void on_begin(turbo__conn *conn) {
     turbo__exchange *ex = of(conn);
-    ex->begun = 1;
-    turbo__count(&ex->io->taken, 1);
+    ex->conn.begun = 1;
+    turbo__count(&turbo__io_of(&ex->conn)->taken, 1);
 }
 
 static int on_head(turbo__conn *conn, const turbo__h1_head *head) {
     turbo__exchange *ex = of(conn);
-    turbo__router *router = ex->io->server->router;
+    turbo__router *router = turbo__io_of(&ex->conn)->server->router;
     turbo__match match;
     turbo_request *req = turbo__request_from_head(head, turbo__router_params_max(router));
     if (req == NULL) {
         turbo__conn_kill(conn); /* which counts the message as dropped */
         return 1;
     }
-    ex->begun = 0;
+    ex->conn.begun = 0;
     append(ex, req);
     ex->current = req;
     int32_t status = turbo__request_route(req, router, &match);
@@ -379,7 +379,7 @@ static int on_chunk(turbo__conn *conn, uint64_t size) {
     turbo_request *req = ex->current;
     if (req->incoming != NULL)
         return on_streamed_chunk(ex, req, size);
-    uint64_t max = req->refusal != 0 ? ex->io->server->settings.body_max_bytes : req->route->body_max;
+    uint64_t max = req->refusal != 0 ? turbo__io_of(&ex->conn)->server->settings.body_max_bytes : req->route->body_max;
     conn->unasked = 0; /* the client did not wait */
     if (req->body_len + size <= max)
         return 0;
@@ -448,7 +448,7 @@ static int on_end(turbo__conn *conn) {
 static void on_error(turbo__conn *conn, int status, const char *reason, int asks_head) {
     turbo__exchange *ex = of(conn);
     turbo_request *req = ex->current;
-    turbo__log_write(&ex->io->server->log, TURBO_LOG_DEBUG, "request refused with %d: %s", status, reason);
+    turbo__log_write(&turbo__io_of(&ex->conn)->server->log, TURBO_LOG_DEBUG, "request refused with %d: %s", status, reason);
     if (req != NULL && req->incoming != NULL) {
         end_streamed(ex, req, status);
         return;
@@ -460,7 +460,7 @@ static void on_error(turbo__conn *conn, int status, const char *reason, int asks
         }
         req->is_head = asks_head != 0;
         append(ex, req);
-        ex->begun = 0;
+        ex->conn.begun = 0;
     }
     answer_now(ex, req, status, reason);
     turbo__conn_touch(conn);
@@ -469,9 +469,9 @@ static void on_error(turbo__conn *conn, int status, const char *reason, int asks
 static void on_truncated(turbo__conn *conn) {
     turbo__exchange *ex = of(conn);
     turbo_request *req = ex->current;
-    if (ex->begun)
-        turbo__count(&ex->io->dropped, 1);
-    ex->begun = 0;
+    if (ex->conn.begun)
+        turbo__count(&turbo__io_of(&ex->conn)->dropped, 1);
+    ex->conn.begun = 0;
     if (req == NULL)
         return;
     if (req->exchange == NULL) { /* it has its answer */
@@ -509,13 +509,13 @@ static void on_room(turbo__conn *conn) {
 
 static void on_gone(turbo__conn *conn) {
     turbo__exchange *ex = of(conn);
-    if (ex->begun)
-        turbo__count(ex->io->aborting ? &ex->io->abandoned : &ex->io->dropped, 1);
-    ex->begun = 0;
-    if (!ex->io->aborting)
+    if (ex->conn.begun)
+        turbo__count(turbo__io_of(&ex->conn)->aborting ? &turbo__io_of(&ex->conn)->abandoned : &turbo__io_of(&ex->conn)->dropped, 1);
+    ex->conn.begun = 0;
+    if (!turbo__io_of(&ex->conn)->aborting)
         note_leaving(ex);
     drop_rest(ex);
-    turbo__admission_leave(&ex->io->server->admission, &ex->peer);
+    turbo__admission_leave(&turbo__io_of(&ex->conn)->server->admission, &ex->peer);
 }
 
 const turbo__conn_events turbo__exchange_events = {on_begin, on_head,      on_chunk, on_body, on_trailer, on_end,
@@ -525,7 +525,6 @@ int turbo__exchange_open(struct turbo__io *io, int fd, const turbo__peer *peer) 
     turbo__exchange *ex = turbo__calloc(1, sizeof *ex);
     if (ex == NULL)
         return TURBO_ENOMEM;
-    ex->io = io;
     ex->peer = *peer;
     ex->number = io->index + io->opened++; /* so that loops do not all begin with the same shard */
     int rc = turbo__conn_open(&ex->conn, &io->group, fd);

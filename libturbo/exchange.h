@@ -9,12 +9,9 @@ struct turbo__io;
 
 typedef struct turbo__exchange {
     turbo__conn conn; /* first: the allocation is the connection's */
-    struct turbo__io *io;
     turbo_request *first, *last; /* messages whose answers are not all in conn.out   */
     turbo_request *current;      /* the one whose body is being read; the last. One whose body is streamed is kept by a
                                     reference: its answer may have left, and it the list */
-    uint8_t begun;               /* a head is being read: taken, but no request yet  */
-    uint8_t leaving;             /* the client waits no more, or so it seems         */
     uint32_t number;             /* for placement connection                         */
     turbo__peer peer;
 } turbo__exchange;

@@ -79,6 +79,9 @@ typedef struct turbo__io {
     _Atomic uint64_t taken, answered, shed, dropped, abandoned, accepted, accept_errors, refused;
 } turbo__io;
 
+/** The loop that a connection is on. */
+static inline turbo__io *turbo__io_of(const turbo__conn *conn) { return TURBO__CONTAINER(conn->group, turbo__io, group); }
+
 /** Set up; the loop is the shard's when shard has one and does I/O. @return 0; TURBO_ENOMEM; TURBO_EMFILE; TURBO_ESYS. */
 int turbo__io_open(turbo__io *io, turbo_server *server, uint32_t index, turbo_shard *shard);
 

@@ -63,7 +63,7 @@ static uint64_t length_of(const turbo_request *req) {
 /* Write a head, and up to `body` bytes behind it in the same block. @return 0; TURBO_ENOMEM. */
 static int put_head(turbo__exchange *ex, const turbo__h1_answer *head, const char *body, size_t len) {
     turbo__outq *out = &ex->conn.out;
-    turbo__outpool *pool = &ex->io->group.outpool;
+    turbo__outpool *pool = &turbo__io_of(&ex->conn)->group.outpool;
     size_t bound = turbo__h1_head_bound(head);
     char *to = turbo__outq_reserve(out, pool, bound + len);
     if (to != NULL) {
@@ -86,14 +86,14 @@ static inline turbo__h1_answer head_of(turbo__exchange *ex, turbo_request *req, 
     head.keep_alive = keep_alive != 0;
     head.upgrade = resp->upgrade;
     head.length = length_of(req);
-    head.date = resp->has_date ? NULL : turbo__date_text(&ex->io->date, uv_now(&ex->io->loop->uv));
+    head.date = resp->has_date ? NULL : turbo__date_text(&turbo__io_of(&ex->conn)->date, uv_now(&turbo__io_of(&ex->conn)->loop->uv));
     head.content_type = resp->content_type;
     head.fields = (turbo_str){resp->fields.data, resp->fields.len};
     return head;
 }
 
 static int put_bytes(turbo__exchange *ex, const char *data, size_t len) {
-    return turbo__outq_copy(&ex->conn.out, &ex->io->group.outpool, data, len);
+    return turbo__outq_copy(&ex->conn.out, &turbo__io_of(&ex->conn)->group.outpool, data, len);
 }
 
 static void body_sent(void *arg) {

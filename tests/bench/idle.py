@@ -1,6 +1,6 @@
 """make bench-memory: what idle connections, clients that never read, and large answers cost a server's memory.
 
-idle        growth of RSS over 5,000 connections that have had one answer each, by connection (goal: 350 bytes)
+idle        growth of RSS over 5,000 connections that have had one answer each, by connection (goal: 256 bytes)
 unread      growth over 4 s in which one client pipelines and reads nothing (goal: less than 1 MiB)
 large       what 16 pipelined /big?bytes=67108864 hold at most, on one connection whose client reads slowly (goal: 64 MiB)
 beside      CPU time of a request beside 10,000 idle connections, against none
