@@ -410,6 +410,8 @@ static void on_stream(turbo__stream *stream, uint32_t what) {
     int gone = stream->hup || (stream->fin && conn->group->settings->on_fin == TURBO__ON_FIN_CANCEL);
     if (!conn->dead && gone && !may_read(conn))
         turbo__conn_kill(conn);
+    else if (!conn->dead && stream->fin && !conn->fin && !may_read(conn))
+        conn->group->events->fin(conn);
     if (!conn->dead)
         turbo__conn_touch(conn);
 }

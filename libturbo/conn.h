@@ -32,7 +32,8 @@ typedef struct turbo__conn_events {
     void (*error)(turbo__conn *conn, int status, const char *reason, int asks_head);
     /* The message being read will never be complete: the client ended its sending side. */
     void (*truncated)(turbo__conn *conn);
-    /* The client has ended its sending side, behind all its messages; it may have gone. */
+    /* The client has ended its sending side, behind all its messages; it may have gone. Told again when that was seen before it
+     * was read. */
     void (*fin)(turbo__conn *conn);
     /* There is room to send, and what could be read was: streamed answers may go on, and what is held may begin. */
     void (*room)(turbo__conn *conn);
@@ -95,7 +96,6 @@ struct turbo__conn {
     unsigned held : 1;        /* the last message waits for those before it: not read     */
     unsigned full : 1;        /* its body waits for whoever reads it: not read            */
     unsigned begun : 1;       /* a head is being read: taken, but no request yet          */
-    unsigned leaving : 1;     /* the client waits no more, or so it seems                 */
 };
 
 /** @return 0; TURBO_ENOMEM; TURBO_EMFILE; TURBO_ESYS. Thread: setup. */

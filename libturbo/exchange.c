@@ -5,7 +5,6 @@
 
 #include "answer.h"
 #include "body.h"
-#include "clock.h"
 #include "http1_write.h"
 #include "io.h"
 #include "mem.h"
@@ -70,10 +69,21 @@ static int has_worker(const turbo_request *req) {
     return !req->answered || (req->streamed && atomic_load(&req->state) != TURBO__ENDED);
 }
 
+/* The client has left when it had waited for least_ms or more. */
+static void note_left(turbo_request *req, uint32_t least_ms) {
+    if (!has_worker(req) || req->answered || turbo__request_left_ms(req) != 0)
+        return;
+    uint64_t now_ns = turbo__io_now_ns(req->io);
+    uint64_t ms = now_ns > req->queued_ns ? (now_ns - req->queued_ns) / 1000000 : 0;
+    if (ms >= least_ms)
+        atomic_store_explicit(&req->left_ms, ms < UINT32_MAX ? (uint32_t)ms + 1 : UINT32_MAX, memory_order_relaxed);
+}
+
 /* The client will never see the answer to this message: tell whoever works on it. */
 static void abandon(turbo_request *req) {
     struct turbo__io *io = req->io;
     int told = 0;
+    note_left(req, 0);
     turbo__count(io->aborting ? &io->abandoned : &io->dropped, 1);
     /* As soon as a shard sees `cancelled` it drops a request from its queue, with the answer path's reference. */
     turbo_request_retain(req);
@@ -101,18 +111,6 @@ static void abandon(turbo_request *req) {
         req->writable_fn(req, req->writable_user); /* its next write finds the client gone */
     }
     turbo_request_release(req);
-}
-
-/* The client has gone, or has ended its sending side, which few do that wait for more: how long has it waited for what is
- * still in a queue, or was until it was too late? */
-static void note_leaving(turbo__exchange *ex) {
-    if (ex->first == NULL || ex->conn.leaving || turbo__io_of(&ex->conn)->server->settings.queue_patience != TURBO__PATIENCE_LEARN)
-        return;
-    uint64_t now_ns = turbo__clock_ns();
-    ex->conn.leaving = 1;
-    for (turbo_request *req = ex->first; req != NULL; req = req->next)
-        if (has_worker(req) && !req->answered && turbo__shard_has_queue(req->shard) && now_ns > req->queued_ns)
-            turbo__patience_left(&req->shard->patience, now_ns - req->queued_ns);
 }
 
 /* -- answers out -- */
@@ -198,8 +196,16 @@ static void pump(turbo__exchange *ex) {
     }
 }
 
+/* The first answer to a request that had waited for long: was it worth it? */
+static void note_outcome(turbo_request *req) {
+    turbo__patience_outcome(&req->shard->patience, req->waited_ms, turbo__request_left_ms(req));
+    req->waited_ms = 0;
+}
+
 void turbo__exchange_deliver(turbo_request *req) {
     turbo__exchange *ex = req->exchange;
+    if (req->waited_ms != 0)
+        note_outcome(req);
     if (ex == NULL) {
         drop_answer(req);
         return;
@@ -492,7 +498,11 @@ static void on_truncated(turbo__conn *conn) {
     abandon(req);
 }
 
-static void on_fin(turbo__conn *conn) { note_leaving(of(conn)); }
+/* A client that ends its side long after its request has most likely gone: a half-close comes with the request. */
+static void on_fin(turbo__conn *conn) {
+    for (turbo_request *req = of(conn)->first; req != NULL; req = req->next)
+        note_left(req, TURBO__PATIENCE_LEAST_MS);
+}
 
 static void on_room(turbo__conn *conn) {
     turbo__exchange *ex = of(conn);
@@ -512,8 +522,6 @@ static void on_gone(turbo__conn *conn) {
     if (ex->conn.begun)
         turbo__count(turbo__io_of(&ex->conn)->aborting ? &turbo__io_of(&ex->conn)->abandoned : &turbo__io_of(&ex->conn)->dropped, 1);
     ex->conn.begun = 0;
-    if (!turbo__io_of(&ex->conn)->aborting)
-        note_leaving(ex);
     drop_rest(ex);
     turbo__admission_leave(&turbo__io_of(&ex->conn)->server->admission, &ex->peer);
 }

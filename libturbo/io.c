@@ -208,9 +208,7 @@ void turbo__io_dispatch(turbo__io *io, turbo_request *req) {
     uint32_t index = turbo__placement_choose(io, req);
     turbo_shard *shard = io->server->shards[index];
     turbo__mail_chain *chain = &io->outboxes[index];
-    if (io->turn_ns == 0)
-        io->turn_ns = turbo__clock_ns();
-    req->queued_ns = io->turn_ns;
+    req->queued_ns = turbo__io_now_ns(io);
     turbo__queue_prepare(shard, req);
     if (shard == io->shard) { /* the same thread: no hand-off */
         if (turbo__queue_push_here(shard, req) < 0) {

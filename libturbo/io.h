@@ -59,7 +59,7 @@ typedef struct turbo__io {
     size_t dirty_count;
     uint64_t *loads;             /* of the shards, read once a turn              */
     uint64_t loads_sum;
-    uint64_t turn_ns;            /* clock, read at most once a turn; 0: not yet  */
+    uint64_t turn_ns;            /* turbo__io_now_ns(); 0: not read yet          */
     uint64_t robin;              /* placement round_robin                        */
     uint32_t dice;               /* placement least                              */
     uint32_t opened;             /* connections so far, for their numbers        */
@@ -78,6 +78,13 @@ typedef struct turbo__io {
     /* Counters: written by the loop's thread. */
     _Atomic uint64_t taken, answered, shed, dropped, abandoned, accepted, accept_errors, refused;
 } turbo__io;
+
+/** The clock, read at most once a turn. Thread: the loop's. */
+static inline uint64_t turbo__io_now_ns(turbo__io *io) {
+    if (io->turn_ns == 0)
+        io->turn_ns = turbo__clock_ns();
+    return io->turn_ns;
+}
 
 /** The loop that a connection is on. */
 static inline turbo__io *turbo__io_of(const turbo__conn *conn) { return TURBO__CONTAINER(conn->group, turbo__io, group); }

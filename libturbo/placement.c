@@ -46,9 +46,7 @@ static int is_slow(struct turbo__io *io, uint32_t shard) {
         return 1;
     if (since == 0)
         return 0;
-    if (io->turn_ns == 0)
-        io->turn_ns = turbo__clock_ns();
-    return io->turn_ns > since + SLOW_BATCH_NS;
+    return turbo__io_now_ns(io) > since + SLOW_BATCH_NS;
 }
 
 /* The request's shard is known to hold one more from now on, before the shard knows. */

@@ -75,14 +75,16 @@ int turbo__queue_push(turbo_shard *shard, turbo__mail_chain *chain) {
     return over.count > 0 ? TURBO_EAGAIN : 0;
 }
 
-void turbo__queue_append(turbo_shard *shard, turbo__mail *mail) {
+static void append(turbo__line *line, turbo__mail *mail) {
     mail->next = NULL;
-    if (shard->last != NULL)
-        shard->last->next = mail;
+    if (line->first != NULL)
+        line->last->next = mail;
     else
-        shard->first = mail;
-    shard->last = mail;
+        line->first = mail;
+    line->last = mail;
 }
+
+void turbo__queue_append(turbo_shard *shard, turbo__mail *mail) { append(&shard->line, mail); }
 
 int turbo__queue_push_here(turbo_shard *shard, turbo_request *req) {
     if (atomic_load_explicit(&shard->state, memory_order_relaxed) == TURBO__SHARD_ENDED)
@@ -174,12 +176,32 @@ static void end_unrun(turbo_shard *shard, turbo_request *req) {
     turbo_request_release(req); /* the queue's */
 }
 
-static turbo_request *pop(turbo_shard *shard) {
-    turbo_request *req = TURBO__CONTAINER(shard->first, turbo_request, to_shard);
-    shard->first = req->to_shard.next;
-    if (shard->first == NULL)
-        shard->last = NULL;
+static turbo_request *pop(turbo__line *line) {
+    turbo_request *req = TURBO__CONTAINER(line->first, turbo_request, to_shard);
+    line->first = req->to_shard.next;
     return req;
+}
+
+/* One whose client has most likely left has to wait until nobody else does, or has no place in a queue that is half full. */
+static void put_behind(turbo_shard *shard, turbo_request *req) {
+    if (atomic_load_explicit(&shard->queued, memory_order_relaxed) <= shard->server->settings.queue_max / 2) {
+        append(&shard->behind, &req->to_shard);
+        return;
+    }
+    atomic_exchange(&req->events, 0);
+    atomic_fetch_sub_explicit(&shard->queued, 1, memory_order_relaxed);
+    end_unrun(shard, req);
+}
+
+/* The oldest whose client has not left, as far as is known; when there is none, the oldest. @return NULL: there is none. */
+static turbo_request *pop_live(turbo_shard *shard) {
+    while (shard->line.first != NULL) {
+        turbo_request *req = pop(&shard->line);
+        if (turbo__request_left_ms(req) == 0 || shard->server->settings.queue_patience != TURBO__PATIENCE_LEARN)
+            return req;
+        put_behind(shard, req);
+    }
+    return shard->behind.first != NULL ? pop(&shard->behind) : NULL;
 }
 
 /* The next request that the limits of its route let in; those behind one that has to wait go past it. */
@@ -187,8 +209,8 @@ static turbo_request *next_request(turbo_shard *shard) {
     turbo__mail *mail = shard->lanes.waiting > 0 ? turbo__lanes_take(&shard->lanes) : NULL;
     if (mail != NULL)
         return TURBO__CONTAINER(mail, turbo_request, to_shard);
-    while (shard->first != NULL) {
-        turbo_request *req = pop(shard);
+    turbo_request *req;
+    while ((req = pop_live(shard)) != NULL) {
         turbo__lane *lane = turbo__lane_of(&shard->lanes, req);
         if (lane == NULL || !turbo__lane_is_full(lane))
             return req;
@@ -202,17 +224,55 @@ static int begins_here(const turbo__route *route) {
     return route->executor != TURBO__EXECUTOR_POOL && route->batch_fn == NULL;
 }
 
+/* Whether what is learned of clients' patience is for this request: it has one, waits in this queue only, and nobody has said
+ * how long it may. */
+static int is_learned_from(const turbo_request *req) {
+    const turbo__route *route = req->route;
+    return req->io != NULL && route->queue_timeout_ns == 0 && route->inflight_max == 0 &&
+           route->executor != TURBO__EXECUTOR_POOL && req->server->settings.queue_patience == TURBO__PATIENCE_LEARN;
+}
+
+/* Whether it has waited longer than clients are known to. */
+static int is_beyond_patience(turbo_shard *shard, const turbo_request *req, uint64_t now_ns) {
+    uint64_t limit = turbo__patience_limit_ns(&shard->patience);
+    if (limit == 0 || now_ns < req->queued_ns + limit || !is_learned_from(req))
+        return 0;
+    shard->patience.shed++;
+    return 1;
+}
+
+/* Its handler begins: remember how long it has waited when that was long, unless its client had left before. */
+static void note_wait(turbo_shard *shard, turbo_request *req, uint64_t now_ns) {
+    uint64_t ms;
+    if (now_ns < req->queued_ns + TURBO__PATIENCE_LEAST_MS * (uint64_t)1000000 || !is_learned_from(req) ||
+        turbo__request_left_ms(req) != 0)
+        return;
+    ms = (now_ns - req->queued_ns) / 1000000;
+    req->waited_ms = ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+    shard->patience.waited_ms = ms;
+}
+
+/* How many may go into a batch. While there is a limit, no more than can be handled in a quarter of it: the last of a batch
+ * waits for all before it. */
+static size_t batch_room(turbo_shard *shard) {
+    uint64_t room = turbo__gate_room(&shard->gate), max = shard->server->settings.batch_max;
+    uint64_t limit = turbo__patience_limit_ns(&shard->patience);
+    uint64_t each = atomic_load_explicit(&shard->request_ns, memory_order_relaxed);
+    if (limit != 0 && each != 0 && limit / 4 / each < max)
+        max = limit / 4 / each + 1;
+    return (size_t)(max < room ? max : room);
+}
+
 /* Move requests from the queue into shard->reqs; those of gone clients, and late ones, aside. @return how many. */
-size_t turbo__queue_gather(turbo_shard *shard) {
-    size_t room = turbo__gate_room(&shard->gate), max = shard->server->settings.batch_max, n = 0;
-    uint64_t taken = 0, now_ns = 0;
+size_t turbo__queue_gather(turbo_shard *shard, uint64_t *now_ns) {
+    size_t max = batch_room(shard), n = 0;
+    uint64_t taken = 0;
     turbo_request *req;
-    if (max > room)
-        max = room;
     while (n < max && (req = next_request(shard)) != NULL) {
-        taken++;
+        if (taken++ == 0)
+            *now_ns = turbo__clock_ns();
         atomic_exchange(&req->events, 0); /* from here on events come by mail */
-        if (turbo__request_is_gone(req) || turbo__queue_is_late(req, &now_ns)) {
+        if (turbo__request_is_gone(req) || turbo__queue_is_late(req, now_ns) || is_beyond_patience(shard, req, *now_ns)) {
             end_unrun(shard, req);
             continue;
         }
@@ -221,8 +281,9 @@ size_t turbo__queue_gather(turbo_shard *shard) {
             turbo__gate_enter(&lane->gate, 1);
         req->counted = 1;
         req->given = 1;
+        note_wait(shard, req, *now_ns);
         if (req->route->handler_timeout_ns != 0 && begins_here(req->route))
-            turbo__overdue_begin(req, &now_ns);
+            turbo__overdue_begin(req, now_ns);
         shard->reqs[n++] = req;
     }
     if (taken > 0)
@@ -236,15 +297,15 @@ static uint64_t least_limit_ns(const turbo_shard *shard) {
     return least == 0 || (learned != 0 && learned < least) ? learned : least;
 }
 
-/* Take the late ones off the queue. Behind one that has waited less than any may wait they all have. */
-static turbo__mail *cut_late(turbo_shard *shard, uint64_t now_ns, uint64_t least) {
-    turbo__mail **link = &shard->first, *last = NULL, *cut = NULL, **cut_end = &cut;
+/* Take the late ones off a line. Behind one that has waited less than any may wait they all have. */
+static turbo__mail *cut_late(turbo_shard *shard, turbo__line *line, uint64_t now_ns, uint64_t least) {
+    turbo__mail **link = &line->first, *last = NULL, *cut = NULL, **cut_end = &cut;
     while (*link != NULL) {
         turbo__mail *mail = *link;
         turbo_request *req = TURBO__CONTAINER(mail, turbo_request, to_shard);
         if (req->queued_ns + least > now_ns)
             return cut;
-        if (!turbo__queue_is_late(req, &now_ns)) {
+        if (!turbo__queue_is_late(req, &now_ns) && !is_beyond_patience(shard, req, now_ns)) {
             last = mail;
             link = &mail->next;
             continue;
@@ -254,7 +315,7 @@ static turbo__mail *cut_late(turbo_shard *shard, uint64_t now_ns, uint64_t least
         *cut_end = mail;
         cut_end = &mail->next;
     }
-    shard->last = last;
+    line->last = last;
     return cut;
 }
 
@@ -274,7 +335,8 @@ static uint64_t end_late(turbo_shard *shard, turbo__mail *mail) {
 static void sweep(turbo_shard *shard, uint64_t now_ns, uint64_t least) {
     turbo__mail *mail;
     turbo_request *req;
-    uint64_t n = end_late(shard, cut_late(shard, now_ns, least));
+    uint64_t n = end_late(shard, cut_late(shard, &shard->line, now_ns, least));
+    n += end_late(shard, cut_late(shard, &shard->behind, now_ns, least));
     while ((mail = turbo__lanes_take_late(&shard->lanes, now_ns)) != NULL)
         n += end_late(shard, mail);
     if (n > 0)
@@ -286,37 +348,35 @@ static void sweep(turbo_shard *shard, uint64_t now_ns, uint64_t least) {
 }
 
 void turbo__queue_sweep(turbo_shard *shard) {
-    uint64_t least = least_limit_ns(shard), now_ns;
+    uint64_t least = least_limit_ns(shard), every = least / 8 > SWEEP_LEAST_NS ? least / 8 : SWEEP_LEAST_NS, now_ns;
     if (least == 0 || (!turbo__queue_has_any(shard) &&
                        atomic_load_explicit(&shard->pool.queued, memory_order_relaxed) == 0)) {
         shard->sweep_ns = 0;
         return;
     }
     now_ns = turbo__clock_ns();
-    if (shard->sweep_ns != 0 && shard->sweep_ns > now_ns)
+    if (shard->sweep_ns > now_ns + every)
+        shard->sweep_ns = now_ns + every; /* the limit is shorter now */
+    if (shard->sweep_ns > now_ns)
         return;
     if (shard->sweep_ns != 0)
         sweep(shard, now_ns, least);
-    shard->sweep_ns = now_ns + (least / 8 > SWEEP_LEAST_NS ? least / 8 : SWEEP_LEAST_NS);
+    shard->sweep_ns = now_ns + every;
 }
 
 void turbo__queue_learn(turbo_shard *shard) {
     turbo__patience *patience = &shard->patience;
-    if (!turbo__patience_has_news(patience))
-        return;
-    uint64_t begun = atomic_load_explicit(&shard->requests, memory_order_relaxed);
-    uint64_t expired = atomic_load_explicit(&shard->expired, memory_order_relaxed);
-    uint64_t waited_ms = turbo__patience_look(patience, begun, expired, turbo__clock_ns());
-    if (waited_ms > 0)
+    if (turbo__patience_has_news(patience) && turbo__patience_look(patience, turbo__clock_ns()))
         turbo__server_log_rarely(shard->server, TURBO_LOG_WARN,
-                                 "shard %u: clients leave after %llu ms, unanswered: what has waited half as long is shed",
-                                 (unsigned)shard->index, (unsigned long long)waited_ms);
+                                 "shard %u: most clients leave before their answer: what has waited for %llu ms is shed",
+                                 (unsigned)shard->index,
+                                 (unsigned long long)(turbo__patience_limit_ns(patience) / 1000000));
 }
 
 int turbo__queue_may_go_on(turbo_shard *shard) {
     if (!turbo__queue_has_any(shard) || (turbo__gate_room(&shard->gate) == 0 && !turbo__gate_wait(&shard->gate)))
         return 0;
-    return shard->first != NULL || turbo__lanes_wait(&shard->lanes);
+    return turbo__shard_has_line(shard) || turbo__lanes_wait(&shard->lanes);
 }
 
 void turbo__queue_end(turbo_shard *shard) {
@@ -324,8 +384,8 @@ void turbo__queue_end(turbo_shard *shard) {
     turbo__mail *mail;
     while ((mail = turbo__lanes_take_any(&shard->lanes)) != NULL)
         turbo__queue_append(shard, mail);
-    while (shard->first != NULL) {
-        give_up(shard, pop(shard), &shard->dropped);
+    while (turbo__shard_has_line(shard)) {
+        give_up(shard, pop(shard->line.first != NULL ? &shard->line : &shard->behind), &shard->dropped);
         n++;
     }
     atomic_fetch_sub_explicit(&shard->queued, n, memory_order_relaxed);

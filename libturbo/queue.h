@@ -22,27 +22,18 @@ int turbo__queue_push_here(turbo_shard *shard, turbo_request *req);
 void turbo__queue_append(turbo_shard *shard, turbo__mail *mail);
 
 /** Move the requests of the next batch into shard->reqs; those of clients that have gone are given up. @return how many.
- *  Thread: the shard. */
-size_t turbo__queue_gather(turbo_shard *shard);
+ *  @param now_ns  0; the clock, when there are any. Thread: the shard. */
+size_t turbo__queue_gather(turbo_shard *shard, uint64_t *now_ns);
 
 /** Whether requests wait, in the queue or for a place of their route. Thread: the shard. */
 static inline int turbo__queue_has_any(const turbo_shard *shard) {
-    return shard->first != NULL || shard->lanes.waiting > 0;
+    return turbo__shard_has_line(shard) || shard->lanes.waiting > 0;
 }
 
-/** How long a request may wait for its handler; 0: as long as it takes. What its route's batches wait for more is not held
- *  against the patience of clients; nor is one without a client. */
-static inline uint64_t turbo__queue_limit_ns(const turbo_request *req) {
-    uint64_t most = req->route->queue_timeout_ns;
-    uint64_t learned = req->io == NULL ? 0 : turbo__patience_limit_ns(&req->shard->patience);
-    if (learned != 0)
-        learned += req->route->batch_wait_us * 1000;
-    return most == 0 || (learned != 0 && learned < most) ? learned : most;
-}
-
-/** Whether a request has waited longer for its handler than it may. The clock is read when it is needed and *now_ns is 0. */
+/** Whether a request has waited longer for its handler than its route allows. The clock is read when it is needed and
+ *  *now_ns is 0. */
 static inline int turbo__queue_is_late(const turbo_request *req, uint64_t *now_ns) {
-    uint64_t most = turbo__queue_limit_ns(req);
+    uint64_t most = req->route->queue_timeout_ns;
     if (most == 0)
         return 0;
     if (*now_ns == 0)
@@ -63,7 +54,7 @@ static inline int turbo__queue_may_expire(const turbo_shard *shard) {
  *  look at them. Thread: the shard. */
 void turbo__queue_sweep(turbo_shard *shard);
 
-/** Find out how long clients wait, from those that have left: patience.h. Thread: the shard. */
+/** Find out whether requests wait longer than their clients: patience.h. Thread: the shard. */
 void turbo__queue_learn(turbo_shard *shard);
 
 /** Whether requests wait and there is room for one. If not, whoever leaves wakes the shard. Thread: the shard. */

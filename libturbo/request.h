@@ -61,6 +61,7 @@ struct turbo_request {
     atomic_uint state;     /* TURBO__OPEN ...                                     */
     atomic_uint events;    /* TURBO_EVENT_* that the shard has not taken          */
     atomic_uint cancelled; /* the client has gone                                 */
+    atomic_uint left_ms;   /* the client has left, or so it seems, after waiting for so long; 0: not */
     atomic_uint timed_out; /* its deadline has passed, and it was answered by us   */
     atomic_uint homing;    /* streamed answers: to_home is in use                 */
     atomic_uint ended;     /* streamed answers: somebody has taken the end        */
@@ -102,6 +103,7 @@ struct turbo_request {
     uint8_t body_taken;        /* turbo_request_body_read() has given the gathered one */
     uint8_t in_line;
     uint8_t answered_in_batch; /* the shard's thread: latency is counted at the batch's end */
+    uint32_t waited_ms; /* in its shard's queue; 0: not for long, or nobody learns from it (patience.h) */
     uint32_t param_count;
     uint32_t field_count;
     const turbo__field *fields;
@@ -167,6 +169,12 @@ int turbo__request_claim(turbo_request *req, unsigned from, unsigned to);
 /** Whether the client has gone. (turbo_request_cancelled() is also about the handler's time.) */
 static inline int turbo__request_is_gone(const turbo_request *req) {
     return atomic_load_explicit(&req->cancelled, memory_order_relaxed) != 0;
+}
+
+/** When the client has gone, or most likely has: it ended its sending side long behind the request. @return how long it had
+ *  waited by then, in ms; 0: it has not. */
+static inline uint32_t turbo__request_left_ms(const turbo_request *req) {
+    return atomic_load_explicit(&req->left_ms, memory_order_relaxed);
 }
 
 /** Take the end of a streamed answer, and with it the answer path's reference. The I/O loop does, unless it has closed

@@ -20,7 +20,7 @@
     X(queue_timeout_ms, UINT, "ms", "", 0, 86400000, 0,                                                                \
       "A request that has waited longer for its handler is answered shed_status without it; 0: never")                 \
     X(queue_patience, ENUM, "", "learn|off", 0, 1, 0,                                                                  \
-      "When many clients leave unanswered: shed what has waited half as long as they did; or never")                   \
+      "When most of what had waited is for clients that have left: shed what waits half as long; or never")                   \
     X(handler_timeout_ms, UINT, "ms", "", 0, 86400000, 0,                                                              \
       "A handler must answer, or begin to, within this time, else it is told and the client gets 504; 0: never")       \
     X(shed_status, ENUM, "", "503|429", 0, 1, 0,                                                                       \

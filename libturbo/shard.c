@@ -116,10 +116,9 @@ static void count_batch(turbo_shard *shard, size_t n) {
     turbo__count(&shard->requests, n);
 }
 
-static void run_batch(turbo_shard *shard, size_t n) {
+static void run_batch(turbo_shard *shard, size_t n, uint64_t since) {
     turbo__gate_enter(&shard->gate, n);
     count_batch(shard, n);
-    uint64_t since = turbo__clock_ns();
     atomic_store_explicit(&shard->batch_since_ns, since, memory_order_relaxed);
     shard->in_batch = 1;
     shard->ops.batch(shard->self, shard, shard->reqs, n);
@@ -318,12 +317,13 @@ int turbo__shard_turn(void *self) {
     if (shard->timers.count > 0)
         run_timers(shard, turbo__clock_ns());
     take_mail(shard);
-    size_t n = turbo__queue_has_any(shard) ? turbo__queue_gather(shard) : 0;
+    turbo__queue_learn(shard);
+    uint64_t now_ns = 0;
+    size_t n = turbo__queue_has_any(shard) ? turbo__queue_gather(shard, &now_ns) : 0;
     if (n > 0)
-        run_batch(shard, n);
+        run_batch(shard, n, now_ns);
     if (shard->batcher.waiting > 0)
         close_batches(shard); /* behind the queue: what is due takes along what has come */
-    turbo__queue_learn(shard);
     if (turbo__queue_may_expire(shard))
         turbo__queue_sweep(shard);
     /* Behind the mail: an answer that is in it, or was made by this batch, came in time. */
@@ -338,7 +338,7 @@ int turbo__shard_turn(void *self) {
     if (turbo__queue_may_go_on(shard))
         return 1;
     /* At a full gate more requests are no reason to wake: whoever leaves pokes. */
-    shard->box.quiet = shard->first != NULL;
+    shard->box.quiet = turbo__shard_has_line(shard) != 0;
     return 0;
 }
 

@@ -28,6 +28,11 @@ enum { TURBO__SHARD_NEW = 0, TURBO__SHARD_RUNNING, TURBO__SHARD_STOPPING, TURBO_
 /* Bit of turbo_shard.unanswered: the end has counted what was left, and later answers count no more. */
 #define TURBO__SHARD_COUNTED ((uint64_t)1 << 63)
 
+/* Mails one behind the other. */
+typedef struct turbo__line {
+    turbo__mail *first, *last; /* last: unless first is NULL */
+} turbo__line;
+
 struct turbo_shard {
     turbo_server *server;
     uint32_t index;
@@ -55,7 +60,8 @@ struct turbo_shard {
     int start_rc;         /* what start_shard returned                              */
 
     /* The queue: requests taken from the mailbox, waiting for the gate. */
-    turbo__mail *first, *last;
+    turbo__line line;
+    turbo__line behind; /* those whose client has most likely left: when nobody else waits */
     _Atomic uint64_t queued; /* these and those in the mailbox                      */
     turbo__gate gate;
     turbo__lanes lanes;
@@ -116,12 +122,17 @@ static inline int turbo__shard_is_here(turbo_shard *shard) {
            atomic_load_explicit(&shard->state, memory_order_relaxed) != TURBO__SHARD_ENDED;
 }
 
+/** Whether requests wait for nothing but the gate. Thread: the shard. */
+static inline int turbo__shard_has_line(const turbo_shard *shard) {
+    return shard->line.first != NULL || shard->behind.first != NULL;
+}
+
 /** Whether a turn would do something that no mail tells of: a request came without, or one that waits has room now. A
  *  queue in front of a full gate wants none: whoever leaves wakes the shard. Thread: the shard. */
 static inline int turbo__shard_wants_turn(turbo_shard *shard) {
-    if (shard->first != NULL && shard->came_here)
+    if (shard->line.first != NULL && shard->came_here)
         return 1;
-    return (shard->first != NULL || turbo__lanes_wait(&shard->lanes)) && turbo__gate_room(&shard->gate) > 0;
+    return (turbo__shard_has_line(shard) || turbo__lanes_wait(&shard->lanes)) && turbo__gate_room(&shard->gate) > 0;
 }
 
 /** Tell the shard that something happened to a request it has. Thread: any that holds a reference. */
@@ -133,12 +144,6 @@ void turbo__shard_send_home(turbo_shard *shard, turbo_request *req);
 /** Load for placement: queued and in flight. Thread: any. */
 static inline uint64_t turbo__shard_load(turbo_shard *shard) {
     return atomic_load_explicit(&shard->queued, memory_order_relaxed) + turbo__gate_inside(&shard->gate);
-}
-
-/** Whether requests wait for the shard, or for a thread of its pool. Thread: any. */
-static inline int turbo__shard_has_queue(turbo_shard *shard) {
-    return atomic_load_explicit(&shard->queued, memory_order_relaxed) != 0 ||
-           atomic_load_explicit(&shard->pool.queued, memory_order_relaxed) != 0;
 }
 
 /** Count the time from the queue to now_ns. Thread: any. */

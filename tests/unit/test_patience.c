@@ -1,129 +1,149 @@
-/* test_patience.c - how long clients wait before they leave, and from it how long a request may wait in a queue. */
+/* test_patience.c - whether a shard works for clients that have left, and how long a request may wait in its queue then. */
 #include "patience.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "../support/await.h"
 #include "../support/client.h"
 #include "../support/failing_alloc.h"
 #include "../support/fake_clock.h"
 #include "../support/rig.h"
-#include "queue.h"
+#include "clock.h"
+#include "shard.h"
 
 TestSuite(patience, .timeout = 60);
 
 #define MS ((uint64_t)1000000)
 
 static turbo__patience patience;
-static uint64_t now_ms = 1000, begun, shed;
+static uint64_t now_ms = 1000000;
 
-static void leave(int clients, uint64_t waited_ms) {
-    for (int i = 0; i < clients; i++)
-        turbo__patience_left(&patience, waited_ms * MS);
+static void outcomes(int n, uint64_t waited_ms, uint64_t left_ms) {
+    patience.waited_ms = waited_ms;
+    for (int i = 0; i < n; i++)
+        turbo__patience_outcome(&patience, waited_ms, left_ms);
 }
+
+static void in_vain(int n, uint64_t waited_ms) { outcomes(n, waited_ms, waited_ms + 10); }
+
+static void served(int n, uint64_t waited_ms) { outcomes(n, waited_ms, 0); }
 
 static uint64_t limit_ms(void) { return turbo__patience_limit_ns(&patience) / MS; }
 
 /* As much later as that. @return what turbo__patience_look() returned. */
-static uint64_t look_after(uint64_t ms) {
+static int look_after(uint64_t ms) {
     now_ms += ms;
-    return turbo__patience_look(&patience, begun, shed, now_ms * MS);
+    return turbo__patience_look(&patience, now_ms * MS);
 }
 
-Test(patience, many_who_leave_make_a_limit_of_half_their_wait) {
+Test(patience, when_most_were_in_vain_half_of_the_wait_is_the_limit) {
     cr_expect_not(turbo__patience_has_news(&patience));
-    leave(4, 600);
-    leave(4, 1000);
+    in_vain(8, 1000);
     cr_expect(turbo__patience_has_news(&patience));
-    begun = 32; /* four for each */
-    cr_expect_eq(look_after(0), 800);
+    served(8, 800);
+    cr_expect_eq(look_after(0), 1);
     cr_expect_eq(limit_ms(), 400);
     cr_expect(turbo__patience_has_news(&patience), "the limit has to be seen to");
 }
 
-Test(patience, few_who_leave_say_nothing) {
-    leave(7, 1000);
-    cr_expect(look_after(2000) == 0 && limit_ms() == 0);
-    leave(8, 1000);
-    begun = 33;
-    cr_expect(look_after(100) == 0 && limit_ms() == 0, "among many who do not");
-    cr_expect_not(turbo__patience_has_news(&patience));
+Test(patience, it_is_none_while_more_were_served) {
+    in_vain(8, 1000);
+    served(9, 1000);
+    cr_expect(look_after(0) == 0 && limit_ms() == 0);
+    cr_expect_not(turbo__patience_has_news(&patience), "that is seen to");
+    in_vain(8, 1000);
+    cr_expect_eq(look_after(100), 1, "what was before does not count any more");
 }
 
-Test(patience, they_are_gathered_for_two_seconds) {
-    begun = 100;
-    (void)look_after(2000);
-    leave(4, 1000);
-    cr_expect_eq(look_after(1900), 0);
-    leave(4, 1000);
-    cr_expect(look_after(99) == 1000 && limit_ms() == 500);
+Test(patience, few_say_nothing_and_are_gathered_for_ten_seconds) {
+    (void)look_after(10000);
+    in_vain(4, 1000);
+    cr_expect_eq(look_after(9900), 0);
+    in_vain(4, 1000);
+    cr_expect(look_after(99) == 1 && limit_ms() == 500);
 }
 
 Test(patience, and_no_longer) {
-    (void)look_after(2000);
-    leave(4, 1000);
-    cr_expect_eq(look_after(2000), 0);
-    leave(4, 1000);
+    (void)look_after(10000);
+    in_vain(4, 1000);
+    cr_expect_eq(look_after(10000), 0);
+    in_vain(4, 1000);
     cr_expect(look_after(100) == 0 && limit_ms() == 0);
 }
 
-Test(patience, the_first_look_is_not_the_last_one) {
-    leave(8, 1000);
-    begun = 1000000; /* in the years before */
-    cr_expect_eq(look_after(0), 0);
-    leave(8, 1000);
-    begun += 32;
-    cr_expect_eq(look_after(100), 1000);
-}
-
-Test(patience, what_begins_between_two_looks_waits_for_the_next) {
-    (void)look_after(2000);
-    leave(8, 1000);
-    cr_expect(look_after(99) == 0 && limit_ms() == 0);
-    cr_expect(look_after(1) == 1000 && limit_ms() == 500);
-}
-
-Test(patience, short_waits_have_other_reasons) {
-    leave(100, TURBO__PATIENCE_LEAST_MS - 1);
+Test(patience, clients_that_the_handler_was_too_slow_for_say_nothing_of_the_queue) {
+    outcomes(100, 400, 801);
     cr_expect_not(turbo__patience_has_news(&patience));
-    cr_expect(look_after(0) == 0 && limit_ms() == 0);
-    leave(8, TURBO__PATIENCE_LEAST_MS);
-    (void)look_after(100);
-    cr_expect_eq(limit_ms(), TURBO__PATIENCE_LEAST_MS / 2);
+    outcomes(8, 400, 800);
+    cr_expect(look_after(0) == 1 && limit_ms() == 200);
+}
+
+Test(patience, between_two_looks_is_a_while) {
+    (void)look_after(0);
+    in_vain(8, 1000);
+    (void)look_after(10000);
+    in_vain(8, 400);
+    cr_expect(look_after(99) == 0 && limit_ms() == 500);
+    cr_expect(look_after(1) == 0 && limit_ms() == 375);
 }
 
 static void set_limit_of_500(void) {
-    leave(8, 1000);
-    cr_assert_eq(look_after(0), 1000);
+    in_vain(8, 1000);
+    cr_assert_eq(look_after(0), 1);
 }
 
-Test(patience, it_is_lowered_by_those_who_leave_earlier_and_not_raised_by_those_who_leave_later, .init = set_limit_of_500) {
-    leave(8, 3000);
-    cr_expect(look_after(100) == 0 && limit_ms() == 500);
-    leave(8, 600);
-    cr_expect(look_after(100) == 0 && limit_ms() == 300, "and it is no new one");
+Test(patience, it_is_lowered_while_a_quarter_is_in_vain, .init = set_limit_of_500) {
+    in_vain(8, 400);
+    served(24, 400);
+    cr_expect(look_after(100) == 0 && limit_ms() == 375, "and it is no new one");
+    in_vain(8, 300);
+    served(25, 300);
+    (void)look_after(100);
+    cr_expect_geq(limit_ms(), 375);
 }
 
-Test(patience, it_is_raised_while_it_sheds_and_nobody_leaves, .init = set_limit_of_500) {
+Test(patience, what_began_before_it_does_not_count, .init = set_limit_of_500) {
+    in_vain(100, 501);
+    (void)look_after(100);
+    cr_expect_geq(limit_ms(), 500);
+    in_vain(8, 500);
+    (void)look_after(100);
+    cr_expect_lt(limit_ms(), 500);
+}
+
+Test(patience, it_is_never_below_100_ms) {
+    in_vain(8, TURBO__PATIENCE_LEAST_MS);
+    (void)look_after(0);
+    cr_expect_eq(limit_ms(), 100);
+    in_vain(8, 100);
+    (void)look_after(100);
+    cr_expect_eq(limit_ms(), 100);
+}
+
+Test(patience, it_grows_while_it_sheds_and_few_are_in_vain, .init = set_limit_of_500) {
     uint64_t before = limit_ms();
-    for (int i = 0; i < 90; i++) {
-        shed++;
+    for (int i = 0; i < 355; i++) {
+        patience.shed++;
         (void)look_after(100);
         cr_expect_geq(limit_ms(), before);
         before = limit_ms();
     }
-    cr_expect(before > 900 && before < 1100, "%llu ms after 9 s", (unsigned long long)before);
+    cr_expect(before > 950 && before < 1050, "%llu ms after 35.5 s", (unsigned long long)before);
 }
 
-Test(patience, a_look_after_long_raises_it_by_no_more_than_two_seconds, .init = set_limit_of_500) {
-    shed++;
-    (void)look_after(3600000);
-    cr_expect(limit_ms() > 570 && limit_ms() < 580, "%llu ms", (unsigned long long)limit_ms());
+Test(patience, it_ends_before_it_is_absurd, .init = set_limit_of_500) {
+    for (int i = 0; i < 10000; i++) {
+        patience.shed++;
+        (void)look_after(100);
+        cr_assert_leq(limit_ms(), 600000);
+        if (limit_ms() == 0)
+            return;
+    }
+    cr_expect_fail("%llu ms after 1,000 s", (unsigned long long)limit_ms());
 }
 
 Test(patience, it_is_over_when_it_has_shed_nothing_for_five_seconds, .init = set_limit_of_500) {
-    shed++;
+    patience.shed++;
     (void)look_after(4900);
     (void)look_after(5000);
     cr_expect_neq(limit_ms(), 0);
@@ -132,176 +152,296 @@ Test(patience, it_is_over_when_it_has_shed_nothing_for_five_seconds, .init = set
     cr_expect_not(turbo__patience_has_news(&patience));
 }
 
-Test(patience, looks_between_do_not_keep_it, .init = set_limit_of_500) {
-    for (int i = 0; i < 51; i++)
-        (void)look_after(100);
+Test(patience, it_is_over_when_the_shard_has_slept, .init = set_limit_of_500) {
+    patience.shed++; /* before it slept */
+    in_vain(100, 400);
+    (void)look_after(5001);
     cr_expect_eq(limit_ms(), 0);
-    leave(8, 1000);
-    cr_expect(look_after(100) == 1000 && limit_ms() == 500, "until clients leave again");
 }
 
 /* -- on a shard -- */
 
-#define CLIENTS 12
-#define ONE_WORKS "io_threads=0 inflight_max=1"
+#define CLIENTS 20
 #define ASK "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+#define ONE_WORKS "io_threads=0 inflight_max=1"
 
+static rig r;
 static client clients[CLIENTS];
 
-static uint64_t limit_of(rig *r) {
+static turbo_shard_stats stats_of_shard(void) {
     turbo_shard_stats s = TURBO_SHARD_STATS_INIT;
-    cr_assert_eq(turbo_shard_stats_get(turbo_server_shard(r->server, 0), &s), 0);
-    return s.patience_limit_ms;
+    cr_assert_eq(turbo_shard_stats_get(turbo_server_shard(r.server, 0), &s), 0);
+    return s;
 }
 
-static uint64_t taken(rig *r) {
+static turbo_stats stats(void) {
     turbo_stats s = TURBO_STATS_INIT;
-    cr_assert_eq(turbo_server_stats(r->server, &s), 0);
-    return s.taken;
+    cr_assert_eq(turbo_server_stats(r.server, &s), 0);
+    return s;
 }
 
-/* Each has sent a request; inflight_max of them are worked on, the others wait. */
-static void start(rig *r, const char *settings) {
+/* It is read before the next one is sent. */
+static void ask(client *c, const char *text) {
+    uint64_t taken = stats().taken;
+    client_send(c, text);
+    while (stats().taken == taken)
+        (void)rig_poll(&r);
+    rig_settle(&r);
+}
+
+static void route(const char *path, const char *name, const char *value) {
+    turbo_route_options *options;
+    cr_assert_eq(turbo_route_options_new(&options), 0);
+    if (name != NULL)
+        cr_assert_eq(turbo_route_options_set(options, name, value), 0);
+    cr_assert_eq(turbo_server_route(r.server, "GET", path, options, answer_ok, NULL), 0);
+    turbo_route_options_free(options);
+}
+
+static void start(const char *settings) {
     fake_clock_set(1000000 * MS, 1700000000);
-    rig_listen(r, TURBO_EXECUTOR_DRIVEN, settings);
-    cr_assert_eq(turbo_server_route(r->server, "GET", "/", NULL, answer_ok, NULL), 0);
-    rig_start(r);
-    for (int i = 0; i < CLIENTS; i++) {
-        client_open(&clients[i], turbo_server_port(r->server));
-        client_send(&clients[i], ASK);
-        while (taken(r) <= (uint64_t)i)
-            (void)rig_poll(r);
-    }
-    rig_settle(r);
-}
-
-/* The handlers answer one after the other as long as there are any. */
-static void work(rig *r) {
-    for (size_t i = 0; i < r->seen.count; i++) {
-        cr_expect_eq(turbo_request_reply(r->seen.reqs[i], 200, NULL, NULL, 0), 0);
-        rig_settle(r);
-    }
-}
-
-static uint64_t shed_of(rig *r) {
-    turbo_stats s = TURBO_STATS_INIT;
-    cr_assert_eq(turbo_server_stats(r->server, &s), 0);
-    cr_expect_eq(s.shed, s.timeouts_queue);
-    return s.shed;
-}
-
-static void end(rig *r) {
+    rig_listen(&r, TURBO_EXECUTOR_DRIVEN, settings);
+    route("/", NULL, NULL);
+    route("/timeout", "queue_timeout_ms", "60000");
+    route("/lane", "inflight_max", "100");
+    rig_start(&r);
     for (int i = 0; i < CLIENTS; i++)
-        client_close(&clients[i], 0);
-    rig_end(r);
+        client_open(&clients[i], turbo_server_port(r.server));
+}
+
+static void all_ask(const char *text) {
+    for (int i = 0; i < CLIENTS; i++)
+        ask(&clients[i], text);
+}
+
+static void end(void) {
+    for (int i = 0; i < CLIENTS; i++)
+        if (clients[i].fd >= 0)
+            client_close(&clients[i], 0);
+    rig_end(&r);
     fake_clock_off();
     cr_expect_not(failing_alloc_leaks());
 }
 
-static void leave_all_but_two(rig *r, int reset) {
-    fake_clock_advance_ms(1000);
-    for (int i = 2; i < CLIENTS; i++)
-        client_close(&clients[i], reset);
-    rig_settle(r);
-}
-
-/* Those that stay, too, have waited too long then: at once with the others, they would get no answer in time either. */
-static void ten_leave_after_a_second(int reset) {
-    rig r;
-    client late;
-    start(&r, ONE_WORKS);
-    leave_all_but_two(&r, reset);
-    client_open(&late, turbo_server_port(r.server));
-    client_send(&late, ASK);
-    while (taken(&r) <= CLIENTS)
-        (void)rig_poll(&r);
+/* The handler answers the ith request that it was given. */
+static void answer(size_t i) {
+    cr_assert_lt(i, r.seen.count);
+    cr_expect_eq(turbo_request_reply(r.seen.reqs[i], 200, NULL, NULL, 0), 0);
     rig_settle(&r);
-    cr_expect_eq(limit_of(&r), 500);
-    work(&r);
-    cr_expect_eq(client_answer(&clients[0]), 200, "it had begun");
-    cr_expect_eq(client_answer(&clients[1]), 503);
-    cr_expect_eq(client_answer(&late), 200, "it came just now");
-    cr_expect_eq(shed_of(&r), reset ? 1 : 11);
-    cr_expect_eq(r.seen.count, 2);
-    client_close(&late, 0);
-    end(&r);
 }
 
-Test(patience, clients_that_close_are_learned_from) { ten_leave_after_a_second(0); }
-
-Test(patience, clients_that_reset_are_learned_from) { ten_leave_after_a_second(1); }
-
-Test(patience, clients_that_close_are_learned_from_with_on_fin_cancel) {
-    rig r;
-    start(&r, ONE_WORKS " on_fin=cancel");
-    leave_all_but_two(&r, 0);
-    work(&r);
-    cr_expect_eq(limit_of(&r), 500);
-    end(&r);
+static void leave(int i, int reset) {
+    client_close(&clients[i], reset);
+    rig_settle(&r);
 }
 
-Test(patience, off_nobody_is_shed) {
-    rig r;
-    start(&r, ONE_WORKS " queue_patience=off");
-    leave_all_but_two(&r, 0);
-    work(&r);
-    cr_expect(limit_of(&r) == 0 && shed_of(&r) == 0);
-    cr_expect_eq(client_answer(&clients[1]), 200);
-    end(&r);
-}
-
-Test(patience, clients_that_wait_are_never_shed) {
-    rig r;
-    start(&r, ONE_WORKS);
-    for (int i = 0; i < CLIENTS; i++) {
-        fake_clock_advance_ms(60000);
-        rig_settle(&r);
+/* Each is given to the handler, but late, and its client leaves before the answer. The first had not waited, and the second ends
+ * the time before. Another one begins. */
+#define ENDED 10
+static void eight_in_vain(int reset) {
+    fake_clock_advance_ms(1000);
+    for (int i = 0; i < ENDED; i++) {
+        cr_assert_eq(r.seen.count, (size_t)i + 1);
+        leave(i, reset);
+        answer((size_t)i);
     }
-    work(&r);
-    for (int i = 0; i < CLIENTS; i++)
-        cr_expect_eq(client_answer(&clients[i]), 200);
-    cr_expect(limit_of(&r) == 0 && shed_of(&r) == 0);
-    end(&r);
 }
 
-Test(patience, clients_that_end_their_side_at_once_are_not_leaving) {
-    rig r;
-    start(&r, ONE_WORKS);
-    for (int i = 0; i < CLIENTS; i++)
+static void limit_comes(int reset) {
+    start(ONE_WORKS);
+    all_ask(ASK);
+    eight_in_vain(reset);
+    cr_expect_eq(stats_of_shard().patience_limit_ms, 0, "looked at in the next turn");
+    fake_clock_advance_ms(100);
+    client late;
+    client_open(&late, turbo_server_port(r.server));
+    ask(&late, ASK);
+    cr_expect_eq(stats_of_shard().patience_limit_ms, 500);
+    answer(ENDED); /* had begun before */
+    cr_expect_eq(client_answer(&clients[ENDED]), 200);
+    for (int i = ENDED + 1; i < CLIENTS; i++)
+        cr_expect_eq(client_answer(&clients[i]), 503, "%d", i);
+    answer(ENDED + 1);
+    cr_expect_eq(client_answer(&late), 200, "it came just now");
+    cr_expect(stats().shed == CLIENTS - ENDED - 1 && stats().timeouts_queue == CLIENTS - ENDED - 1);
+    client_close(&late, 0);
+    end();
+}
+
+Test(patience, what_waits_as_long_as_those_who_left_is_shed) { limit_comes(0); }
+
+Test(patience, also_when_they_reset) { limit_comes(1); }
+
+Test(patience, off_nothing_is_shed) {
+    start(ONE_WORKS " queue_patience=off");
+    all_ask(ASK);
+    eight_in_vain(0);
+    fake_clock_advance_ms(100);
+    for (size_t i = ENDED; i < CLIENTS; i++)
+        answer(i);
+    for (int i = ENDED; i < CLIENTS; i++)
+        cr_expect_eq(client_answer(&clients[i]), 200);
+    cr_expect(stats().shed == 0 && stats_of_shard().patience_limit_ms == 0);
+    end();
+}
+
+Test(patience, clients_that_wait_are_served_however_long_it_takes) {
+    start(ONE_WORKS);
+    all_ask(ASK);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        fake_clock_advance_ms(60000);
+        answer(i);
+        cr_expect_eq(client_answer(&clients[i]), 200);
+    }
+    cr_expect(stats().shed == 0 && stats_of_shard().patience_limit_ms == 0);
+    end();
+}
+
+Test(patience, who_leaves_the_queue_is_served_behind_the_others_and_teaches_nothing) {
+    start(ONE_WORKS);
+    all_ask(ASK);
+    fake_clock_advance_ms(1000);
+    for (int i = 1; i <= 10; i++)
+        leave(i, 0);
+    for (size_t i = 0; i < 10; i++)
+        answer(i);
+    cr_expect_eq(client_answer(&clients[0]), 200);
+    for (int i = 11; i < CLIENTS; i++)
+        cr_expect_eq(client_answer(&clients[i]), 200, "%d, before those who left", i);
+    for (size_t i = 10; i < CLIENTS; i++)
+        answer(i);
+    fake_clock_advance_ms(100);
+    rig_settle(&r);
+    cr_expect(stats().shed == 0 && stats_of_shard().patience_limit_ms == 0);
+    expect_all_accounted(r.server, CLIENTS, CLIENTS, 0, 0, 0);
+    end();
+}
+
+Test(patience, who_ends_his_side_with_the_request_has_not_left) {
+    start(ONE_WORKS);
+    all_ask(ASK);
+    for (int i = 1; i <= 10; i++)
         client_fin(&clients[i]);
     rig_settle(&r);
     fake_clock_advance_ms(60000);
-    work(&r);
-    for (int i = 0; i < CLIENTS; i++)
+    for (size_t i = 0; i < CLIENTS; i++) {
+        answer(i);
+        cr_expect_eq(client_answer(&clients[i]), 200, "%zu, in its place", i);
+    }
+    end();
+}
+
+Test(patience, a_paused_connection_that_is_closed_has_left_too) {
+    start(ONE_WORKS " pipeline_max=1");
+    all_ask(ASK);
+    fake_clock_advance_ms(1000);
+    leave(1, 0);
+    answer(0);
+    answer(1);
+    cr_expect_eq(client_answer(&clients[2]), 200, "before the one who left");
+    end();
+}
+
+Test(patience, in_a_queue_that_is_half_full_those_who_left_have_no_place) {
+    start(ONE_WORKS " queue_max=19"); /* as many as wait */
+    all_ask(ASK);
+    fake_clock_advance_ms(1000);
+    for (int i = 1; i < CLIENTS; i++)
+        leave(i, 0);
+    answer(0);
+    cr_expect_eq(stats().shed, 10);
+    cr_expect_eq(stats_of_shard().queued, 8, "and one is worked on");
+    for (size_t i = 1; i <= 9; i++)
+        answer(i);
+    expect_all_accounted(r.server, CLIENTS, 10, 10, 0, 0);
+    end();
+}
+
+/* Nobody learns from them, and they are not shed: the program has said what to do, or they wait elsewhere. */
+static void others_are_not_concerned(const char *text) {
+    start(ONE_WORKS);
+    for (int i = 0; i < 15; i++)
+        ask(&clients[i], ASK);
+    for (int i = 15; i < CLIENTS; i++)
+        ask(&clients[i], text);
+    eight_in_vain(0);
+    fake_clock_advance_ms(100);
+    answer(ENDED);
+    for (int i = ENDED + 1; i < 15; i++)
+        cr_expect_eq(client_answer(&clients[i]), 503);
+    for (size_t i = ENDED + 1; i < ENDED + 6; i++)
+        answer(i);
+    for (int i = 15; i < CLIENTS; i++)
         cr_expect_eq(client_answer(&clients[i]), 200);
-    cr_expect(limit_of(&r) == 0 && shed_of(&r) == 0);
-    end(&r);
+    end();
 }
 
-Test(patience, without_a_queue_clients_leave_for_other_reasons) {
-    rig r;
-    start(&r, "io_threads=0");
-    cr_assert_eq(r.seen.count, CLIENTS);
-    leave_all_but_two(&r, 0);
+Test(patience, a_route_with_a_timeout_keeps_it) {
+    others_are_not_concerned("GET /timeout HTTP/1.1\r\nHost: a\r\n\r\n");
+}
+
+Test(patience, a_route_with_a_limit_of_its_own_waits_elsewhere) {
+    others_are_not_concerned("GET /lane HTTP/1.1\r\nHost: a\r\n\r\n");
+}
+
+Test(patience, nothing_is_learned_from_a_route_with_a_timeout) {
+    start(ONE_WORKS);
+    all_ask("GET /timeout HTTP/1.1\r\nHost: a\r\n\r\n");
+    eight_in_vain(0);
+    fake_clock_advance_ms(100);
+    rig_settle(&r);
     cr_expect_not(turbo__patience_has_news(&turbo_server_shard(r.server, 0)->patience));
-    end(&r);
+    end();
 }
 
-static turbo__route route;
+Test(patience, requests_of_the_program_have_no_client) {
+    outcome out = {0};
+    start(ONE_WORKS);
+    for (int i = 0; i < 15; i++)
+        ask(&clients[i], ASK);
+    cr_assert_eq(submit_to(turbo_server_shard(r.server, 0), r.server, "/", &out), 0);
+    eight_in_vain(0);
+    fake_clock_advance_ms(100);
+    answer(ENDED);
+    answer(ENDED + 1);
+    cr_expect(out.answered == 1 && out.status == 200);
+    end();
+}
 
-Test(patience, the_limit_counts_beside_the_routes_own_and_behind_its_batch_wait) {
-    static turbo_shard shard;
-    static int home;
-    turbo_request req = {.route = &route, .shard = &shard, .io = (struct turbo__io *)&home};
-    cr_expect_eq(turbo__queue_limit_ns(&req), 0);
-    atomic_store(&shard.patience.limit_ns, 300 * MS);
-    cr_expect_eq(turbo__queue_limit_ns(&req), 300 * MS);
-    route.batch_wait_us = 200000;
-    cr_expect_eq(turbo__queue_limit_ns(&req), 500 * MS);
-    route.queue_timeout_ns = 400 * MS;
-    cr_expect_eq(turbo__queue_limit_ns(&req), 400 * MS);
-    route.queue_timeout_ns = 600 * MS;
-    cr_expect_eq(turbo__queue_limit_ns(&req), 500 * MS);
-    req.io = NULL; /* nobody's client */
-    cr_expect_eq(turbo__queue_limit_ns(&req), 600 * MS);
+static void set_limit(uint64_t ms) {
+    turbo__patience *patience_of = &turbo_server_shard(r.server, 0)->patience;
+    atomic_store(&patience_of->limit_ns, ms * MS);
+    patience_of->looked_ns = patience_of->used_ns = turbo__clock_ns();
+}
+
+/* Another route has a timeout of a minute, so that the queue was looked at rarely. */
+Test(patience, the_limit_is_kept_at_a_full_gate_too) {
+    start(ONE_WORKS);
+    all_ask(ASK);
+    cr_assert_gt(turbo_shard_timeout_ms(turbo_server_shard(r.server, 0)), 5000);
+    fake_clock_advance_ms(1000);
+    set_limit(500);
+    (void)rig_poll(&r);
+    cr_expect_leq(turbo_shard_timeout_ms(turbo_server_shard(r.server, 0)), 63);
+    fake_clock_advance_ms(63);
+    rig_settle(&r);
+    for (int i = 1; i < CLIENTS; i++)
+        cr_expect_eq(client_answer(&clients[i]), 503, "%d", i);
+    cr_expect_eq(stats_of_shard().inflight, 1);
+    end();
+}
+
+Test(patience, with_a_limit_batches_are_no_longer_than_a_quarter_of_it) {
+    start("io_threads=0");
+    turbo_shard *shard = turbo_server_shard(r.server, 0);
+    set_limit(400);
+    atomic_store(&shard->request_ns, 20 * MS);
+    for (int i = 0; i < CLIENTS; i++)
+        client_send(&clients[i], ASK);
+    while (stats().taken < CLIENTS)
+        (void)rig_poll(&r);
+    rig_settle(&r);
+    cr_expect_leq(r.seen.batch_sizes[0], 6);
+    cr_expect_eq(r.seen.count, CLIENTS);
+    end();
 }
