@@ -183,6 +183,12 @@ static void parse_tail(turbo__conn *conn) {
 
 /* -- reading -- */
 
+static void tell_fin(turbo__conn *conn) {
+    if (!conn->fin_told)
+        conn->group->events->fin(conn);
+    conn->fin_told = 1;
+}
+
 static void on_fin(turbo__conn *conn) {
     conn->fin = 1;
     conn->stream.readable = 0;
@@ -195,7 +201,7 @@ static void on_fin(turbo__conn *conn) {
         give_parser(conn);
         conn->group->events->truncated(conn);
     }
-    conn->group->events->fin(conn);
+    tell_fin(conn);
     turbo__conn_finish(conn, 1);
 }
 
@@ -410,8 +416,8 @@ static void on_stream(turbo__stream *stream, uint32_t what) {
     int gone = stream->hup || (stream->fin && conn->group->settings->on_fin == TURBO__ON_FIN_CANCEL);
     if (!conn->dead && gone && !may_read(conn))
         turbo__conn_kill(conn);
-    else if (!conn->dead && stream->fin && !conn->fin && !may_read(conn))
-        conn->group->events->fin(conn);
+    else if (!conn->dead && stream->fin && !may_read(conn))
+        tell_fin(conn);
     if (!conn->dead)
         turbo__conn_touch(conn);
 }

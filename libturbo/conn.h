@@ -32,8 +32,7 @@ typedef struct turbo__conn_events {
     void (*error)(turbo__conn *conn, int status, const char *reason, int asks_head);
     /* The message being read will never be complete: the client ended its sending side. */
     void (*truncated)(turbo__conn *conn);
-    /* The client has ended its sending side, behind all its messages; it may have gone. Told again when that was seen before it
-     * was read. */
+    /* The client has ended its sending side, behind all its messages; it may have gone. Told once, when it is noticed. */
     void (*fin)(turbo__conn *conn);
     /* There is room to send, and what could be read was: streamed answers may go on, and what is held may begin. */
     void (*room)(turbo__conn *conn);
@@ -88,6 +87,7 @@ struct turbo__conn {
     unsigned discarded : 1;   /* bytes behind the last message were thrown away           */
     unsigned polite : 1;      /* the client knows that we close: no need to linger        */
     unsigned fin : 1;         /* the client has ended its sending side                    */
+    unsigned fin_told : 1;    /* to the layer above, perhaps before it was read           */
     unsigned shut : 1;        /* we have ended ours and wait for the client's             */
     unsigned dead : 1;
     unsigned feeding : 1;     /* in the parser, and more messages may be in the same bytes */

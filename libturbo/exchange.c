@@ -69,21 +69,19 @@ static int has_worker(const turbo_request *req) {
     return !req->answered || (req->streamed && atomic_load(&req->state) != TURBO__ENDED);
 }
 
-/* The client has left when it had waited for least_ms or more. */
-static void note_left(turbo_request *req, uint32_t least_ms) {
+static void note_left(turbo_request *req) {
     if (!has_worker(req) || req->answered || turbo__request_left_ms(req) != 0)
         return;
     uint64_t now_ns = turbo__io_now_ns(req->io);
     uint64_t ms = now_ns > req->queued_ns ? (now_ns - req->queued_ns) / 1000000 : 0;
-    if (ms >= least_ms)
-        atomic_store_explicit(&req->left_ms, ms < UINT32_MAX ? (uint32_t)ms + 1 : UINT32_MAX, memory_order_relaxed);
+    atomic_store_explicit(&req->left_ms, ms < UINT32_MAX ? (uint32_t)ms + 1 : UINT32_MAX, memory_order_relaxed);
 }
 
 /* The client will never see the answer to this message: tell whoever works on it. */
 static void abandon(turbo_request *req) {
     struct turbo__io *io = req->io;
     int told = 0;
-    note_left(req, 0);
+    note_left(req);
     turbo__count(io->aborting ? &io->abandoned : &io->dropped, 1);
     /* As soon as a shard sees `cancelled` it drops a request from its queue, with the answer path's reference. */
     turbo_request_retain(req);
@@ -498,10 +496,17 @@ static void on_truncated(turbo__conn *conn) {
     abandon(req);
 }
 
-/* A client that ends its side long after its request has most likely gone: a half-close comes with the request. */
+/* A client that ends its side long after its last request has most likely gone: a half-close comes with the request. (The end of
+ * one whose body is streamed may be long behind its beginning, and says nothing.) */
 static void on_fin(turbo__conn *conn) {
-    for (turbo_request *req = of(conn)->first; req != NULL; req = req->next)
-        note_left(req, TURBO__PATIENCE_LEAST_MS);
+    turbo__exchange *ex = of(conn);
+    const turbo_request *last = ex->last;
+    uint64_t least_ns = TURBO__PATIENCE_LEAST_MS * (uint64_t)1000000;
+    if (last == NULL || !last->dispatched || last->shard == NULL || last->incoming != NULL ||
+        turbo__io_now_ns(last->io) < last->queued_ns + least_ns)
+        return;
+    for (turbo_request *req = ex->first; req != NULL; req = req->next)
+        note_left(req);
 }
 
 static void on_room(turbo__conn *conn) {

@@ -324,6 +324,8 @@ static void obey(turbo__io *io) {
 
 static int io_turn(void *self) {
     turbo__io *io = self;
+    if (io->shard != NULL)
+        io->turn_ns = 0; /* its batch has run since */
     int all_closed = turbo__server_all_closed(io->server); /* seen before the mail, all that was passed on is in it */
     take_mail(io, turbo__mailbox_take(&io->box));
     if ((atomic_load_explicit(&io->control, memory_order_relaxed) & ~io->obeyed) != 0)

@@ -7,6 +7,9 @@
 /* How often those that wait at a full gate are looked at: this often, or eight times in the shortest time allowed. */
 #define SWEEP_LEAST_NS 5000000
 
+/* One whose client has most likely left is let in for so many others. */
+#define PASSED_BY_MOST 64
+
 /* -- into the queue -- */
 
 void turbo__queue_prepare(turbo_shard *shard, turbo_request *req) {
@@ -127,8 +130,8 @@ int turbo_shard_submit(turbo_shard *shard, turbo_request *req) {
     int late = 0;
     if (req->shard != NULL || atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__OPEN)
         return TURBO_ESTATE;
-    turbo__queue_prepare(shard, req);
     req->queued_ns = turbo__clock_ns();
+    turbo__queue_prepare(shard, req);
     if (req->done != NULL) {
         turbo_request_retain(req); /* the answer path's; one with a connection was born with it */
         late = count_taken(shard);
@@ -182,6 +185,14 @@ static turbo_request *pop(turbo__line *line) {
     return req;
 }
 
+/* Whether what is learned of clients' patience is for this request: it has one, waits in this queue only, and nobody has said
+ * how long it may. */
+static int is_learned_from(const turbo_request *req) {
+    const turbo__route *route = req->route;
+    return req->io != NULL && route->queue_timeout_ns == 0 && route->inflight_max == 0 &&
+           route->executor != TURBO__EXECUTOR_POOL && req->server->settings.queue_patience == TURBO__PATIENCE_LEARN;
+}
+
 /* One whose client has most likely left has to wait until nobody else does, or has no place in a queue that is half full. */
 static void put_behind(turbo_shard *shard, turbo_request *req) {
     if (atomic_load_explicit(&shard->queued, memory_order_relaxed) <= shard->server->settings.queue_max / 2) {
@@ -193,11 +204,16 @@ static void put_behind(turbo_shard *shard, turbo_request *req) {
     end_unrun(shard, req);
 }
 
-/* The oldest whose client has not left, as far as is known; when there is none, the oldest. @return NULL: there is none. */
+/* The oldest whose client has not left, as far as is known; when there is none, and now and then, so that they have an end,
+ * one of the others. @return NULL: there is none. */
 static turbo_request *pop_live(turbo_shard *shard) {
+    if (shard->behind.first != NULL && ++shard->passed_by >= PASSED_BY_MOST) {
+        shard->passed_by = 0;
+        return pop(&shard->behind);
+    }
     while (shard->line.first != NULL) {
         turbo_request *req = pop(&shard->line);
-        if (turbo__request_left_ms(req) == 0 || shard->server->settings.queue_patience != TURBO__PATIENCE_LEARN)
+        if (turbo__request_left_ms(req) == 0 || turbo__request_is_gone(req) || !is_learned_from(req))
             return req;
         put_behind(shard, req);
     }
@@ -224,31 +240,23 @@ static int begins_here(const turbo__route *route) {
     return route->executor != TURBO__EXECUTOR_POOL && route->batch_fn == NULL;
 }
 
-/* Whether what is learned of clients' patience is for this request: it has one, waits in this queue only, and nobody has said
- * how long it may. */
-static int is_learned_from(const turbo_request *req) {
-    const turbo__route *route = req->route;
-    return req->io != NULL && route->queue_timeout_ns == 0 && route->inflight_max == 0 &&
-           route->executor != TURBO__EXECUTOR_POOL && req->server->settings.queue_patience == TURBO__PATIENCE_LEARN;
-}
-
 /* Whether it has waited longer than clients are known to. */
 static int is_beyond_patience(turbo_shard *shard, const turbo_request *req, uint64_t now_ns) {
     uint64_t limit = turbo__patience_limit_ns(&shard->patience);
     if (limit == 0 || now_ns < req->queued_ns + limit || !is_learned_from(req))
         return 0;
-    shard->patience.shed++;
+    shard->patience.shed += turbo__request_left_ms(req) == 0; /* else nobody is refused */
     return 1;
 }
 
 /* Its handler begins: remember how long it has waited when that was long, unless its client had left before. */
 static void note_wait(turbo_shard *shard, turbo_request *req, uint64_t now_ns) {
     uint64_t ms;
-    if (now_ns < req->queued_ns + TURBO__PATIENCE_LEAST_MS * (uint64_t)1000000 || !is_learned_from(req) ||
+    if (now_ns < req->queued_ns + turbo__patience_least_ns(&shard->patience) || !is_learned_from(req) ||
         turbo__request_left_ms(req) != 0)
         return;
     ms = (now_ns - req->queued_ns) / 1000000;
-    req->waited_ms = ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+    req->waited_ms = ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX; /* 50 ms or more: not 0 */
     shard->patience.waited_ms = ms;
 }
 

@@ -61,7 +61,8 @@ struct turbo_shard {
 
     /* The queue: requests taken from the mailbox, waiting for the gate. */
     turbo__line line;
-    turbo__line behind; /* those whose client has most likely left: when nobody else waits */
+    turbo__line behind; /* those whose client has most likely left: when nobody else waits, or now and then */
+    uint32_t passed_by; /* others that were let in before them since */
     _Atomic uint64_t queued; /* these and those in the mailbox                      */
     turbo__gate gate;
     turbo__lanes lanes;

@@ -36,60 +36,75 @@ static int look_after(uint64_t ms) {
     return turbo__patience_look(&patience, now_ms * MS);
 }
 
-Test(patience, when_most_were_in_vain_half_of_the_wait_is_the_limit) {
+Test(patience, when_most_were_in_vain_twice_half_of_the_wait_is_the_limit) {
     cr_expect_not(turbo__patience_has_news(&patience));
     in_vain(8, 1000);
-    cr_expect(turbo__patience_has_news(&patience));
     served(8, 800);
-    cr_expect_eq(look_after(0), 1);
+    cr_expect(turbo__patience_has_news(&patience));
+    cr_expect(look_after(0) == 0 && limit_ms() == 0);
+    in_vain(8, 1000);
+    served(8, 800);
+    cr_expect_eq(look_after(100), 1);
     cr_expect_eq(limit_ms(), 400);
     cr_expect(turbo__patience_has_news(&patience), "the limit has to be seen to");
 }
 
-Test(patience, it_is_none_while_more_were_served) {
-    in_vain(8, 1000);
-    served(9, 1000);
-    cr_expect(look_after(0) == 0 && limit_ms() == 0);
-    cr_expect_not(turbo__patience_has_news(&patience), "that is seen to");
-    in_vain(8, 1000);
-    cr_expect_eq(look_after(100), 1, "what was before does not count any more");
+Test(patience, once_is_not_enough) {
+    in_vain(500, 1000);
+    (void)look_after(0);
+    served(16, 1000);
+    in_vain(1, 1000);
+    cr_expect(look_after(100) == 0 && limit_ms() == 0);
+    in_vain(500, 1000);
+    cr_expect(look_after(100) == 0 && limit_ms() == 0, "twice, but not one behind the other");
 }
 
-Test(patience, few_say_nothing_and_are_gathered_for_ten_seconds) {
-    (void)look_after(10000);
+Test(patience, it_is_none_while_more_were_served) {
+    for (int i = 0; i < 5; i++) {
+        in_vain(8, 1000);
+        served(9, 1000);
+        cr_expect(look_after(100) == 0 && limit_ms() == 0);
+        cr_expect_not(turbo__patience_has_news(&patience), "that is seen to");
+    }
+}
+
+static void suspect(void) {
+    in_vain(8, 1000);
+    cr_expect_eq(look_after(0), 0);
+}
+
+Test(patience, few_say_nothing_and_are_gathered_for_ten_seconds, .init = suspect) {
     in_vain(4, 1000);
     cr_expect_eq(look_after(9900), 0);
     in_vain(4, 1000);
     cr_expect(look_after(99) == 1 && limit_ms() == 500);
 }
 
-Test(patience, and_no_longer) {
-    (void)look_after(10000);
+Test(patience, and_no_longer, .init = suspect) {
     in_vain(4, 1000);
     cr_expect_eq(look_after(10000), 0);
     in_vain(4, 1000);
     cr_expect(look_after(100) == 0 && limit_ms() == 0);
 }
 
-Test(patience, clients_that_the_handler_was_too_slow_for_say_nothing_of_the_queue) {
+Test(patience, clients_that_the_handler_was_too_slow_for_say_nothing_of_the_queue, .init = suspect) {
     outcomes(100, 400, 801);
     cr_expect_not(turbo__patience_has_news(&patience));
     outcomes(8, 400, 800);
-    cr_expect(look_after(0) == 1 && limit_ms() == 200);
-}
-
-Test(patience, between_two_looks_is_a_while) {
-    (void)look_after(0);
-    in_vain(8, 1000);
-    (void)look_after(10000);
-    in_vain(8, 400);
-    cr_expect(look_after(99) == 0 && limit_ms() == 500);
-    cr_expect(look_after(1) == 0 && limit_ms() == 375);
+    cr_expect(look_after(100) == 1 && limit_ms() == 200);
 }
 
 static void set_limit_of_500(void) {
+    suspect();
     in_vain(8, 1000);
-    cr_assert_eq(look_after(0), 1);
+    cr_assert_eq(look_after(100), 1);
+    cr_assert_eq(limit_ms(), 500);
+}
+
+Test(patience, between_two_looks_is_a_while, .init = set_limit_of_500) {
+    in_vain(8, 400);
+    cr_expect(look_after(99) == 0 && limit_ms() == 500);
+    cr_expect(look_after(1) == 0 && limit_ms() == 375);
 }
 
 Test(patience, it_is_lowered_while_a_quarter_is_in_vain, .init = set_limit_of_500) {
@@ -102,6 +117,19 @@ Test(patience, it_is_lowered_while_a_quarter_is_in_vain, .init = set_limit_of_50
     cr_expect_geq(limit_ms(), 375);
 }
 
+/* A shard of slow handlers: five answers a second, all in vain. */
+Test(patience, few_in_vain_are_gathered_and_nothing_grows_meanwhile, .init = set_limit_of_500) {
+    for (int i = 0; i < 7; i++) {
+        in_vain(1, 400);
+        patience.shed++;
+        (void)look_after(200);
+        cr_expect_eq(limit_ms(), 500);
+    }
+    in_vain(1, 400);
+    (void)look_after(200);
+    cr_expect_eq(limit_ms(), 375);
+}
+
 Test(patience, what_began_before_it_does_not_count, .init = set_limit_of_500) {
     in_vain(100, 501);
     (void)look_after(100);
@@ -111,24 +139,39 @@ Test(patience, what_began_before_it_does_not_count, .init = set_limit_of_500) {
     cr_expect_lt(limit_ms(), 500);
 }
 
-Test(patience, it_is_never_below_100_ms) {
-    in_vain(8, TURBO__PATIENCE_LEAST_MS);
-    (void)look_after(0);
+Test(patience, it_is_never_below_100_ms_and_short_waits_count_then, .init = set_limit_of_500) {
+    cr_expect_eq(turbo__patience_least_ns(&patience), 200 * MS);
+    for (int i = 0; i < 20; i++) {
+        in_vain(8, 100);
+        (void)look_after(100);
+        cr_expect_geq(limit_ms(), 100);
+    }
     cr_expect_eq(limit_ms(), 100);
-    in_vain(8, 100);
-    (void)look_after(100);
-    cr_expect_eq(limit_ms(), 100);
+    cr_expect_eq(turbo__patience_least_ns(&patience), 50 * MS);
 }
 
-Test(patience, it_grows_while_it_sheds_and_few_are_in_vain, .init = set_limit_of_500) {
+/* @return ms after n tenths of a second in which it sheds. */
+static uint64_t limit_after(int n, int each_served, int each_in_vain) {
     uint64_t before = limit_ms();
-    for (int i = 0; i < 355; i++) {
+    for (int i = 0; i < n; i++) {
         patience.shed++;
+        served(each_served, 100);
+        in_vain(each_in_vain, 100);
         (void)look_after(100);
         cr_expect_geq(limit_ms(), before);
         before = limit_ms();
     }
-    cr_expect(before > 950 && before < 1050, "%llu ms after 35.5 s", (unsigned long long)before);
+    return before;
+}
+
+Test(patience, it_grows_while_it_sheds_and_few_are_in_vain, .init = set_limit_of_500) {
+    uint64_t ms = limit_after(355, 8, 1);
+    cr_expect(ms > 950 && ms < 1050, "%llu ms after 35.5 s", (unsigned long long)ms);
+}
+
+Test(patience, it_grows_faster_while_none_are, .init = set_limit_of_500) {
+    uint64_t ms = limit_after(89, 8, 0);
+    cr_expect(ms > 950 && ms < 1050, "%llu ms after 8.9 s", (unsigned long long)ms);
 }
 
 Test(patience, it_ends_before_it_is_absurd, .init = set_limit_of_500) {
@@ -149,7 +192,6 @@ Test(patience, it_is_over_when_it_has_shed_nothing_for_five_seconds, .init = set
     cr_expect_neq(limit_ms(), 0);
     (void)look_after(100);
     cr_expect_eq(limit_ms(), 0);
-    cr_expect_not(turbo__patience_has_news(&patience));
 }
 
 Test(patience, it_is_over_when_the_shard_has_slept, .init = set_limit_of_500) {
@@ -157,6 +199,7 @@ Test(patience, it_is_over_when_the_shard_has_slept, .init = set_limit_of_500) {
     in_vain(100, 400);
     (void)look_after(5001);
     cr_expect_eq(limit_ms(), 0);
+    cr_expect_not(turbo__patience_has_news(&patience));
 }
 
 /* -- on a shard -- */
@@ -204,7 +247,10 @@ static void start(const char *settings) {
     route("/", NULL, NULL);
     route("/timeout", "queue_timeout_ms", "60000");
     route("/lane", "inflight_max", "100");
+    route("/upload", "body", "streamed");
     rig_start(&r);
+    turbo_server_shard(r.server, 0)->patience.suspected = 1;
+    turbo_server_shard(r.server, 0)->patience.window_ns = turbo__clock_ns();
     for (int i = 0; i < CLIENTS; i++)
         client_open(&clients[i], turbo_server_port(r.server));
 }
@@ -235,9 +281,8 @@ static void leave(int i, int reset) {
     rig_settle(&r);
 }
 
-/* Each is given to the handler, but late, and its client leaves before the answer. The first had not waited, and the second ends
- * the time before. Another one begins. */
-#define ENDED 10
+/* Each is given to the handler, but late, and its client leaves before the answer. The first had not waited. Another one begins. */
+#define ENDED 9
 static void eight_in_vain(int reset) {
     fake_clock_advance_ms(1000);
     for (int i = 0; i < ENDED; i++) {
@@ -251,7 +296,6 @@ static void limit_comes(int reset) {
     start(ONE_WORKS);
     all_ask(ASK);
     eight_in_vain(reset);
-    cr_expect_eq(stats_of_shard().patience_limit_ms, 0, "looked at in the next turn");
     fake_clock_advance_ms(100);
     client late;
     client_open(&late, turbo_server_port(r.server));
@@ -328,6 +372,67 @@ Test(patience, who_ends_his_side_with_the_request_has_not_left) {
         answer(i);
         cr_expect_eq(client_answer(&clients[i]), 200, "%zu, in its place", i);
     }
+    end();
+}
+
+Test(patience, who_ends_his_side_behind_a_long_upload_has_not_left) {
+    start(ONE_WORKS);
+    ask(&clients[0], ASK);
+    ask(&clients[1], "GET /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
+    ask(&clients[2], ASK);
+    fake_clock_advance_ms(1000);
+    client_send(&clients[1], "abc");
+    client_fin(&clients[1]);
+    rig_settle(&r);
+    answer(0);
+    answer(1);
+    cr_expect_eq(client_answer(&clients[1]), 200, "in its place");
+    answer(2);
+    end();
+}
+
+Test(patience, who_ends_his_side_with_a_later_request_has_not_left) {
+    start(ONE_WORKS);
+    all_ask(ASK);
+    fake_clock_advance_ms(1000);
+    client_send(&clients[1], ASK);
+    client_fin(&clients[1]);
+    rig_settle(&r);
+    answer(0);
+    answer(1);
+    cr_expect_eq(client_answer(&clients[1]), 200, "in its place");
+    end();
+}
+
+Test(patience, who_has_reset_is_dropped_at_once) {
+    start(ONE_WORKS);
+    all_ask(ASK);
+    fake_clock_advance_ms(1000);
+    for (int i = 1; i <= 10; i++)
+        leave(i, 1);
+    answer(0);
+    cr_expect_eq(stats_of_shard().queued, CLIENTS - 12);
+    cr_expect_eq(stats_of_shard().dropped, 10);
+    end();
+}
+
+/* Those behind have an end, too. */
+Test(patience, one_of_those_who_left_is_let_in_for_64_others) {
+    start(ONE_WORKS);
+    turbo_shard *shard = turbo_server_shard(r.server, 0);
+    all_ask(ASK);
+    fake_clock_advance_ms(1000);
+    leave(1, 0);
+    answer(0);
+    cr_expect(shard->behind.first != NULL && shard->passed_by == 0, "2 is worked on");
+    shard->passed_by = 62;
+    answer(1);
+    cr_expect(shard->behind.first != NULL && shard->passed_by == 63, "3 is worked on");
+    answer(2);
+    cr_expect_null(shard->behind.first, "1 is worked on");
+    answer(3);
+    answer(4);
+    cr_expect_eq(client_answer(&clients[4]), 200);
     end();
 }
 
@@ -411,7 +516,7 @@ Test(patience, requests_of_the_program_have_no_client) {
 static void set_limit(uint64_t ms) {
     turbo__patience *patience_of = &turbo_server_shard(r.server, 0)->patience;
     atomic_store(&patience_of->limit_ns, ms * MS);
-    patience_of->looked_ns = patience_of->used_ns = turbo__clock_ns();
+    patience_of->looked_ns = patience_of->used_ns = patience_of->grown_ns = turbo__clock_ns();
 }
 
 /* Another route has a timeout of a minute, so that the queue was looked at rarely. */
