@@ -5,6 +5,8 @@
  * run_op(). One thread, one shard that does its own I/O. In the end every request has to be accounted for, and what the
  * client got has to be right: wire.h. */
 #include <errno.h>
+#include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -22,6 +24,7 @@
 #define INPUT_MAX 4096
 #define MESSAGES_MAX 512
 #define POLLS_MAX 2000    /* a loop that is busy for so long does not sleep any more */
+#define LOOKS_MAX 100000
 #define SENT_MAX 512      /* bytes that the client gathers before it sends them      */
 #define RECEIVED_MAX ((size_t)4 << 20)
 #define SLOTS_MS 32768    /* a round of the deadline wheel                           */
@@ -62,6 +65,7 @@ static struct {
     turbo_shard *shard;
     turbo_stats before;
     int fd; /* the client's end; -1: closed */
+    int far; /* the server's, until it closes it */
     int eof, reset;
     message messages[MESSAGES_MAX];
     wire_message wire[MESSAGES_MAX];
@@ -333,10 +337,16 @@ static size_t receive(size_t most) {
     return n > 0 ? (size_t)n : 0;
 }
 
+/* The server's end hears of it at once, unless somebody looks at our descriptors just now (/proc/PID/fd): then that one has the
+ * socket for a moment, too. */
 static void close_client(void) {
-    if (now.fd >= 0)
-        close(now.fd);
+    struct pollfd far = {.fd = now.far};
+    if (now.fd < 0)
+        return;
+    close(now.fd);
     now.fd = -1;
+    for (int i = 0; i < LOOKS_MAX && poll(&far, 1, 0) == 0; i++)
+        sched_yield();
 }
 
 /* ---- answers ---- */
@@ -568,6 +578,7 @@ static void start(uint8_t which) {
     if (which & 64)
         (void)setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     now.fd = fds[0];
+    now.far = fds[1];
     MUST(turbo__exchange_open(now.server->ios[0], fds[1], &peer) == 0, "open");
 }
 
