@@ -69,6 +69,7 @@ static int has_worker(const turbo_request *req) {
     return !req->answered || (req->streamed && atomic_load(&req->state) != TURBO__ENDED);
 }
 
+/* The client of this message has gone, or so it seems: how long had it waited for the answer? */
 static void note_left(turbo_request *req) {
     if (!has_worker(req) || req->answered || turbo__request_left_ms(req) != 0)
         return;
@@ -452,7 +453,7 @@ static int on_end(turbo__conn *conn) {
 static void on_error(turbo__conn *conn, int status, const char *reason, int asks_head) {
     turbo__exchange *ex = of(conn);
     turbo_request *req = ex->current;
-    turbo__log_write(&turbo__io_of(&ex->conn)->server->log, TURBO_LOG_DEBUG, "request refused with %d: %s", status, reason);
+    turbo__log_write(&turbo__io_of(conn)->server->log, TURBO_LOG_DEBUG, "request refused with %d: %s", status, reason);
     if (req != NULL && req->incoming != NULL) {
         end_streamed(ex, req, status);
         return;
@@ -524,11 +525,12 @@ static void on_room(turbo__conn *conn) {
 
 static void on_gone(turbo__conn *conn) {
     turbo__exchange *ex = of(conn);
-    if (ex->conn.begun)
-        turbo__count(turbo__io_of(&ex->conn)->aborting ? &turbo__io_of(&ex->conn)->abandoned : &turbo__io_of(&ex->conn)->dropped, 1);
-    ex->conn.begun = 0;
+    struct turbo__io *io = turbo__io_of(conn);
+    if (conn->begun)
+        turbo__count(io->aborting ? &io->abandoned : &io->dropped, 1);
+    conn->begun = 0;
     drop_rest(ex);
-    turbo__admission_leave(&turbo__io_of(&ex->conn)->server->admission, &ex->peer);
+    turbo__admission_leave(&io->server->admission, &ex->peer);
 }
 
 const turbo__conn_events turbo__exchange_events = {on_begin, on_head,      on_chunk, on_body, on_trailer, on_end,

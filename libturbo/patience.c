@@ -34,11 +34,6 @@ static void set_limit(turbo__patience *patience, uint64_t limit_ns) {
                           memory_order_relaxed);
 }
 
-static void end_limit(turbo__patience *patience) {
-    atomic_store_explicit(&patience->limit_ns, 0, memory_order_relaxed);
-    patience->suspected = 0;
-}
-
 /* What is known so far has been seen to. */
 static void begin_window(turbo__patience *patience, uint64_t now_ns) {
     patience->seen_served = atomic_load_explicit(&patience->served, memory_order_relaxed);
@@ -46,10 +41,17 @@ static void begin_window(turbo__patience *patience, uint64_t now_ns) {
     patience->window_ns = now_ns;
 }
 
+static void end_limit(turbo__patience *patience, uint64_t now_ns) {
+    atomic_store_explicit(&patience->limit_ns, 0, memory_order_relaxed);
+    patience->suspected = 0;
+    begin_window(patience, now_ns);
+}
+
 /* There is none yet. One window alone may be a program that ended, with all its connections. @return 1: there is one now. */
 static int suspect(turbo__patience *patience, uint64_t served, uint64_t vain, uint64_t now_ns) {
-    int most = vain >= VAIN_LEAST && vain >= served, is_new = most && patience->suspected;
-    if (!most && served + vain < 2 * VAIN_LEAST && now_ns - patience->window_ns < WINDOW_MOST_NS)
+    int is_old = now_ns - patience->window_ns >= WINDOW_MOST_NS; /* what was suspected is, too */
+    int most = vain >= VAIN_LEAST && vain >= served, is_new = most && patience->suspected && !is_old;
+    if (!most && served + vain < 2 * VAIN_LEAST && !is_old)
         return 0; /* more will be known */
     patience->suspected = (uint8_t)most;
     if (is_new)
@@ -67,7 +69,7 @@ static void grow(turbo__patience *patience, uint64_t vain, uint64_t now_ns) {
         elapsed_ns = GROW_MOST_NS;
     limit += limit / (in_ns / MS_NS) * (elapsed_ns / MS_NS);
     if (limit > LIMIT_MOST_NS)
-        end_limit(patience);
+        end_limit(patience, now_ns);
     else
         set_limit(patience, limit);
 }
@@ -78,7 +80,7 @@ static void adjust(turbo__patience *patience, uint64_t served, uint64_t vain, ui
         patience->used_ns = now_ns;
     patience->seen_shed = patience->shed;
     if (now_ns - patience->used_ns > FORGET_NS) {
-        end_limit(patience);
+        end_limit(patience, now_ns);
         return;
     }
     if (is_much && vain >= VAIN_LEAST) {
@@ -101,8 +103,7 @@ int turbo__patience_look(turbo__patience *patience, uint64_t now_ns) {
     if (turbo__patience_limit_ns(patience) == 0)
         return now_ns - patience->window_ns < WINDOW_NS ? 0 : suspect(patience, served, vain, now_ns);
     if (now_ns - before_ns > FORGET_NS) { /* the shard has slept: all that was long ago */
-        end_limit(patience);
-        begin_window(patience, now_ns);
+        end_limit(patience, now_ns);
     } else if (now_ns - patience->grown_ns >= WINDOW_NS) {
         adjust(patience, served, vain, now_ns);
     }

@@ -9,8 +9,9 @@
  * A queue that is longer than its clients' patience makes the shard work for nobody: what it takes is so old that the client leaves
  * before the answer. So of each request that had waited for long when its handler began it is counted whether the client was there
  * for the answer. When most were not, twice, there is a limit from then on: half of what the last that was begun had waited. It is
- * lowered by a quarter as long as many are still in vain, grows while it sheds and few are, and is over when it sheds nothing. (Slow increase and
- * multiplicative decrease, as in Chiu and Jain, "Analysis of the increase and decrease algorithms for congestion avoidance", 1989.)
+ * lowered by a quarter as long as many are still in vain, grows while it sheds and few are, and is over when it sheds nothing. (Slow
+ * increase and multiplicative decrease, as in Chiu and Jain, "Analysis of the increase and decrease algorithms for congestion
+ * avoidance", 1989.)
  */
 typedef struct turbo__patience {
     _Atomic uint64_t served;   /* answers to requests that had waited, for clients that were there; I/O loops add */

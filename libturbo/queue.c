@@ -193,9 +193,16 @@ static int is_learned_from(const turbo_request *req) {
            route->executor != TURBO__EXECUTOR_POOL && req->server->settings.queue_patience == TURBO__PATIENCE_LEARN;
 }
 
-/* One whose client has most likely left has to wait until nobody else does, or has no place in a queue that is half full. */
+/* Half of the queue, and of the memory for bodies, is for clients that are there. */
+static int has_place_behind(const turbo_shard *shard) {
+    const turbo_server *server = shard->server;
+    return atomic_load_explicit(&shard->queued, memory_order_relaxed) <= server->settings.queue_max / 2 &&
+           atomic_load_explicit(&server->body_memory, memory_order_relaxed) <= server->settings.body_memory_max_bytes / 2;
+}
+
+/* One whose client has most likely left has to wait until nobody else does, if there is a place. */
 static void put_behind(turbo_shard *shard, turbo_request *req) {
-    if (atomic_load_explicit(&shard->queued, memory_order_relaxed) <= shard->server->settings.queue_max / 2) {
+    if (has_place_behind(shard)) {
         append(&shard->behind, &req->to_shard);
         return;
     }

@@ -20,11 +20,11 @@
     X(queue_timeout_ms, UINT, "ms", "", 0, 86400000, 0,                                                                \
       "A request that has waited longer for its handler is answered shed_status without it; 0: never")                 \
     X(queue_patience, ENUM, "", "learn|off", 0, 1, 0,                                                                  \
-      "When most of what had waited is for clients that have left: shed what waits half as long; or never")                   \
+      "When most of what had waited is for clients that have left: shed what waits half as long; or never")            \
     X(handler_timeout_ms, UINT, "ms", "", 0, 86400000, 0,                                                              \
       "A handler must answer, or begin to, within this time, else it is told and the client gets 504; 0: never")       \
     X(shed_status, ENUM, "", "503|429", 0, 1, 0,                                                                       \
-      "What is answered when the queue or the body memory is full, or a request has waited too long")                       \
+      "What is answered when the queue or the body memory is full, or a request has waited too long")                  \
     X(retry_after_s, UINT, "s", "", 0, 86400, 1, "Retry-After of those answers; 0: they have none")                    \
     X(inflight_max, UINT, "requests", "", 1, 1048576, 512, "Unanswered requests that a shard's executor may have")     \
     X(placement, ENUM, "", "default|route|round_robin|local|path|key|connection|least", 0, 7, 0,                       \

@@ -82,11 +82,12 @@ static int put_head(turbo__exchange *ex, const turbo__h1_answer *head, const cha
 
 static inline turbo__h1_answer head_of(turbo__exchange *ex, turbo_request *req, uint8_t frame, int keep_alive) {
     const turbo_response *resp = req->resp;
+    turbo__io *io = turbo__io_of(&ex->conn);
     turbo__h1_answer head = {.status = resp->status, .frame = frame, .version = req->version};
     head.keep_alive = keep_alive != 0;
     head.upgrade = resp->upgrade;
     head.length = length_of(req);
-    head.date = resp->has_date ? NULL : turbo__date_text(&turbo__io_of(&ex->conn)->date, uv_now(&turbo__io_of(&ex->conn)->loop->uv));
+    head.date = resp->has_date ? NULL : turbo__date_text(&io->date, uv_now(&io->loop->uv));
     head.content_type = resp->content_type;
     head.fields = (turbo_str){resp->fields.data, resp->fields.len};
     return head;

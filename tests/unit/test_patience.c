@@ -9,6 +9,7 @@
 #include "../support/fake_clock.h"
 #include "../support/rig.h"
 #include "clock.h"
+#include "server.h"
 #include "shard.h"
 
 TestSuite(patience, .timeout = 60);
@@ -57,6 +58,15 @@ Test(patience, once_is_not_enough) {
     cr_expect(look_after(100) == 0 && limit_ms() == 0);
     in_vain(500, 1000);
     cr_expect(look_after(100) == 0 && limit_ms() == 0, "twice, but not one behind the other");
+}
+
+Test(patience, what_was_suspected_long_ago_is_not_any_more) {
+    in_vain(500, 1000);
+    (void)look_after(0);
+    in_vain(500, 1000);
+    cr_expect(look_after(10000) == 0 && limit_ms() == 0, "another program may have ended");
+    in_vain(500, 1000);
+    cr_expect_eq(look_after(100), 1);
 }
 
 Test(patience, it_is_none_while_more_were_served) {
@@ -206,6 +216,7 @@ Test(patience, it_is_over_when_the_shard_has_slept, .init = set_limit_of_500) {
 
 #define CLIENTS 20
 #define ASK "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+#define SIXTY "012345678901234567890123456789012345678901234567890123456789"
 #define ONE_WORKS "io_threads=0 inflight_max=1"
 
 static rig r;
@@ -459,6 +470,21 @@ Test(patience, in_a_queue_that_is_half_full_those_who_left_have_no_place) {
     for (size_t i = 1; i <= 9; i++)
         answer(i);
     expect_all_accounted(r.server, CLIENTS, 10, 10, 0, 0);
+    end();
+}
+
+Test(patience, nor_when_half_of_the_memory_for_bodies_is_used) {
+    start(ONE_WORKS " body_memory_max_bytes=100");
+    ask(&clients[0], ASK);
+    ask(&clients[1], "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 60\r\n\r\n" SIXTY);
+    ask(&clients[2], ASK);
+    fake_clock_advance_ms(1000);
+    leave(1, 0);
+    cr_expect_gt(atomic_load(&r.server->body_memory), 50);
+    answer(0);
+    cr_expect(stats().shed == 1 && atomic_load(&r.server->body_memory) == 0);
+    answer(1);
+    cr_expect_eq(client_answer(&clients[2]), 200);
     end();
 }
 
