@@ -86,7 +86,7 @@ static void abandon(turbo_request *req) {
     turbo__count(io->aborting ? &io->abandoned : &io->dropped, 1);
     /* As soon as a shard sees `cancelled` it drops a request from its queue, with the answer path's reference. */
     turbo_request_retain(req);
-    atomic_store_explicit(&req->cancelled, 1, memory_order_release);
+    (void)atomic_exchange(&req->cancelled, 1); /* and then look for a shard: one that is to come sees it */
     /* Before its reader is told: what it reads then must say that the client has gone. And both at once: a reader that went
      * on with the end of the body would learn it from there. */
     if (req->incoming != NULL && has_worker(req))

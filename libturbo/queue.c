@@ -13,14 +13,16 @@
 /* -- into the queue -- */
 
 void turbo__queue_prepare(turbo_shard *shard, turbo_request *req) {
-    req->shard = shard;
+    turbo_request_retain(req);
     req->to_shard.kind = TURBO__MAIL_REQUEST;
     atomic_store_explicit(&req->events, TURBO_EVENT_NEW, memory_order_relaxed);
-    turbo_request_retain(req);
+    /* Last: its I/O loop, when this is another thread, may have an event for it as soon as it sees the shard, and finds
+     * by `events` that it is on its way there. */
+    atomic_store_explicit(&req->shard, shard, memory_order_release);
 }
 
 void turbo__queue_unprepare(turbo_request *req) {
-    req->shard = NULL;
+    atomic_store_explicit(&req->shard, NULL, memory_order_relaxed);
     atomic_store_explicit(&req->events, 0, memory_order_relaxed);
     turbo_request_release(req);
 }
@@ -62,11 +64,18 @@ static turbo__mail_chain split_newest(turbo__mail_chain *chain, uint64_t n) {
     return newest;
 }
 
+/* Requests that have places. @return 0; TURBO_ECLOSED. */
+static int push_counted(turbo_shard *shard, turbo__mail_chain *chain) {
+    uint64_t n = chain->count;
+    if (turbo__mailbox_push(&shard->box, chain) == 0)
+        return 0;
+    atomic_fetch_sub_explicit(&shard->queued, n, memory_order_relaxed);
+    return TURBO_ECLOSED;
+}
+
 int turbo__queue_push(turbo_shard *shard, turbo__mail_chain *chain) {
     turbo__mail_chain over = split_newest(chain, reserve_places(shard, chain->count));
-    uint64_t n = chain->count;
-    if (n > 0 && turbo__mailbox_push(&shard->box, chain) < 0) {
-        atomic_fetch_sub_explicit(&shard->queued, n, memory_order_relaxed);
+    if (chain->count > 0 && push_counted(shard, chain) < 0) {
         if (over.count > 0) { /* all are refused: put them together again */
             over.oldest->next = chain->newest;
             chain->newest = over.newest;
@@ -130,6 +139,8 @@ int turbo_shard_submit(turbo_shard *shard, turbo_request *req) {
     int late = 0;
     if (req->shard != NULL || atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__OPEN)
         return TURBO_ESTATE;
+    if (reserve_places(shard, 1) > 0) /* before the request is changed: its I/O loop looks at it all the time */
+        return TURBO_EAGAIN;
     req->queued_ns = turbo__clock_ns();
     turbo__queue_prepare(shard, req);
     if (req->done != NULL) {
@@ -137,7 +148,7 @@ int turbo_shard_submit(turbo_shard *shard, turbo_request *req) {
         late = count_taken(shard);
     }
     turbo__mail_chain chain = {&req->to_shard, &req->to_shard, 1};
-    int rc = turbo__queue_push(shard, &chain);
+    int rc = push_counted(shard, &chain);
     if (rc < 0) {
         if (req->done != NULL) {
             uncount_taken(shard, late);

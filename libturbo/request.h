@@ -51,8 +51,9 @@ typedef struct turbo__peer {
 
 /*
  * Who may touch what: the head, body and routing are written before the request is handed to a shard, and only read
- * afterwards. The link to the connection and `next` are the I/O loop's. The answer is its owner's until the request
- * is sent home, and the I/O loop's from then on.
+ * afterwards. (Any thread may hand over one that has a connection, turbo_shard_submit(), while that one's I/O loop works
+ * on: so `shard` is atomic, and the last that is written.) The link to the connection and `next` are the I/O loop's. The
+ * answer is its owner's until the request is sent home, and the I/O loop's from then on.
  */
 struct turbo_request {
     turbo__mail to_shard; /* in a shard's mailbox or queue while events is not 0 */
@@ -67,8 +68,8 @@ struct turbo_request {
     atomic_uint ended;     /* streamed answers: somebody has taken the end        */
 
     turbo_server *server;
-    struct turbo__io *io;  /* home; NULL without a connection                     */
-    turbo_shard *shard;    /* NULL until submitted, and for executor inline       */
+    struct turbo__io *io;         /* home; NULL without a connection              */
+    _Atomic(turbo_shard *) shard; /* NULL until submitted, and for executor inline */
     turbo__route *route;
 
     /* The I/O loop's. */

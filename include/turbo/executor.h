@@ -72,7 +72,8 @@ typedef struct turbo_executor_ops {
 typedef void (*turbo_shard_fn)(turbo_shard *shard, int status, void *user);
 
 /**
- * Give a request to a shard: one made by turbo_request_new(), or one that a handler on an I/O loop sends on.
+ * Give a request to a shard: one made by turbo_request_new(), or one that a handler on an I/O loop (executor inline)
+ * sends on, at once or later.
  *
  * The request goes through the shard's queue, batches, gate and executor like those that I/O loops route there.
  *

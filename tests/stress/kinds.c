@@ -10,7 +10,8 @@
 
 const char *const kind_names[KINDS] = {"now",    "inline",        "inline-later", "later", "response",
                                        "timer",  "post",          "stream",       "stream-inline",
-                                       "stream-later", "hop",     "batch",        "echo",  "pool", "few", "lend"};
+                                       "stream-later", "hop",     "hop-later",    "batch", "echo", "pool", "few",
+                                       "lend"};
 const char *const placement_names[PLACEMENTS] = {"route", "round_robin", "local"};
 
 static pool *_Atomic later;
@@ -45,6 +46,7 @@ typedef struct task {
     turbo_request *req; /* a reference                              */
     size_t at, len;     /* of a stream                              */
     char *body;
+    turbo_shard *shard; /* to which it hops                         */
     int lent;           /* the body is, and waits for its event     */
     struct task *next;  /* of those that are lent                   */
     struct task **link; /* where the list points to this one        */
@@ -151,15 +153,35 @@ static int on_echo(turbo_request *req, void *user) {
     return turbo_request_respond(req, resp);
 }
 
-/* Runs twice: on the I/O loop, and where it was submitted to; when there is no place it stays where it is. */
+static turbo_shard *shard_of(const host *h, const turbo_request *req) {
+    return turbo_server_shard(h->server, id_of(req) % h->shape->shards);
+}
+
+/* When there is no place it stays where it is. */
+static int hop(turbo_shard *shard, turbo_request *req) {
+    int rc = turbo_shard_submit(shard, req);
+    CHECK(rc == 0 || rc == TURBO_EAGAIN || (rc == TURBO_ECLOSED && stops));
+    return rc == 0 ? 0 : reply(req);
+}
+
+/* Runs twice: on the I/O loop, and where it was submitted to. */
 static int on_hop(turbo_request *req, void *user) {
-    host *h = user;
+    return turbo_request_shard(req) != NULL ? reply(req) : hop(shard_of(user, req), req);
+}
+
+static void hop_later(job *j) {
+    task *t = (task *)(void *)j;
+    CHECK_EQ(hop(t->shard, t->req), 0);
+    task_free(t);
+}
+
+static int on_hop_later(turbo_request *req, void *user) {
     if (turbo_request_shard(req) != NULL)
         return reply(req);
-    turbo_shard *shard = turbo_server_shard(h->server, id_of(req) % h->shape->shards);
-    int rc = turbo_shard_submit(shard, req);
-    CHECK(rc == 0 || rc == TURBO_EAGAIN);
-    return rc == 0 ? 0 : reply(req);
+    task *t = task_of(req, hop_later);
+    t->shard = shard_of(user, req);
+    pool_add(later, &t->job);
+    return 0;
 }
 
 static void on_batch(turbo_shard *shard, turbo_request *const *reqs, size_t n, void *user) {
@@ -325,6 +347,7 @@ static const struct {
                   [KIND_STREAM_INLINE] = {on_stream, "executor=inline"},
                   [KIND_STREAM_LATER] = {on_stream_later, ""},
                   [KIND_HOP] = {on_hop, "executor=inline"},
+                  [KIND_HOP_LATER] = {on_hop_later, "executor=inline"},
                   [KIND_ECHO] = {on_echo, "body_max_bytes=65536"},
                   [KIND_POOL] = {on_now, "threads=2"},
                   [KIND_FEW] = {on_later, "inflight_max=1"},

@@ -16,6 +16,7 @@ enum {
     KIND_STREAM_INLINE, /* in parts, on the I/O loop                                      */
     KIND_STREAM_LATER,  /* in parts, from another thread                                  */
     KIND_HOP,           /* the I/O loop's handler gives it to a shard by turbo_shard_submit() */
+    KIND_HOP_LATER,     /* another thread does, behind the I/O loop's back                */
     KIND_BATCH,         /* by a batch callback that waits for more                        */
     KIND_ECHO,          /* POST: the body goes back from where it lies                    */
     KIND_POOL,          /* in the handler, on a thread of the shard's pool                */
