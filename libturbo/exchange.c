@@ -280,12 +280,12 @@ static void dispatch(turbo__exchange *ex, turbo_request *req) {
         turbo__io_dispatch(turbo__io_of(&ex->conn), req);
 }
 
-/* Only safe methods are worked on together (RFC 9112 9.3.2), and answers that hold much memory one by one. What has to
- * wait begins when all answers before it are in the connection's hands, and all but a little of them is sent: so while
+/* Only safe methods are worked on together (RFC 9112 9.3.2), and answers that hold a file or much memory one by one. What
+ * has to wait begins when all answers before it are in the connection's hands, and all but a little of them is sent: so while
  * another method is worked on it is the first, and it is enough to look at that. */
 static int must_wait(const turbo__exchange *ex, const turbo_request *req) {
     return ex->first != req &&
-           (!(req->is_safe && ex->first->is_safe) || atomic_load_explicit(&req->route->large, memory_order_relaxed));
+           (!(req->is_safe && ex->first->is_safe) || atomic_load_explicit(&req->route->one_by_one, memory_order_relaxed));
 }
 
 static int no_memory(turbo__exchange *ex, turbo_request *req) {

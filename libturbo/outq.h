@@ -21,7 +21,7 @@ typedef struct turbo__outseg {
 
 /* A piece of a file. It costs a descriptor rather than memory, and counts in `bytes` as a whole for its size: so a client
  * that does not read holds few of them. */
-#define TURBO__OUT_FILE_BYTES 32768
+#define TURBO__OUT_FILE_BYTES 131072
 typedef struct turbo__outfile {
     turbo__outseg seg;
     uint64_t offset; /* of the first byte that is not sent */

@@ -39,8 +39,8 @@ typedef struct turbo__route {
     turbo__key key;                /* for placement key                                     */
     uint32_t hash;                 /* of method and pattern                                 */
     uint32_t index;                /* 0, 1, 2, ... in order of registration                 */
-    _Atomic uint8_t large;         /* a whole answer of it took more than unsent_max_bytes of memory: from then on a
-                                      connection's next such answer is made when the one before has nearly left */
+    _Atomic uint8_t one_by_one;    /* its answers hold a file open, or one took more than unsent_max_bytes of memory: a
+                                      connection's next one is made when what is before it has nearly left */
 } turbo__route;
 
 /** Status of ENUM shed_status. */

@@ -75,6 +75,10 @@ turbo_server *turbo__server_ref(turbo_server *server);
 /** The last reference frees the server; it has stopped, or never started. */
 void turbo__server_unref(turbo_server *server);
 
+/** turbo_server_route(), which also tells the route: the server's. */
+int turbo__server_route(turbo__route **out, turbo_server *server, const char *method, const char *pattern,
+                        const turbo_route_options *options, turbo_handler_fn fn, void *user);
+
 /** Whether requests without a connection may be made. @return 0; TURBO_ESTATE before start; TURBO_ECLOSED. */
 int turbo__server_accepts(turbo_server *server);
 

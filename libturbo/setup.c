@@ -195,8 +195,8 @@ static int new_route(turbo__route **out, turbo_server *server, const char *metho
     return 0;
 }
 
-int turbo_server_route(turbo_server *server, const char *method, const char *pattern,
-                       const turbo_route_options *options, turbo_handler_fn fn, void *user) {
+int turbo__server_route(turbo__route **out, turbo_server *server, const char *method, const char *pattern,
+                        const turbo_route_options *options, turbo_handler_fn fn, void *user) {
     turbo__route *route;
     int rc = new_route(&route, server, method, pattern, options, user);
     if (rc < 0)
@@ -206,7 +206,14 @@ int turbo_server_route(turbo_server *server, const char *method, const char *pat
         return refuse(server, TURBO_EINVAL, "batch_weight_max and weight functions are for batch callbacks");
     }
     route->handler = fn;
+    *out = route; /* add_route() frees it when it fails */
     return add_route(server, method, pattern, route);
+}
+
+int turbo_server_route(turbo_server *server, const char *method, const char *pattern,
+                       const turbo_route_options *options, turbo_handler_fn fn, void *user) {
+    turbo__route *route;
+    return turbo__server_route(&route, server, method, pattern, options, fn, user);
 }
 
 int turbo_server_route_batch(turbo_server *server, const char *method, const char *pattern,

@@ -206,6 +206,7 @@ static int ends_in_rest(const char *pattern) {
 int turbo_server_route_static(turbo_server *server, const char *pattern, const char *root,
                               const turbo_route_options *options) {
     turbo__static *dir;
+    turbo__route *route;
     if (!ends_in_rest(pattern)) {
         (void)snprintf(server->error, sizeof server->error, "\"%.64s\" does not end in {name...}", pattern);
         return TURBO_EINVAL;
@@ -216,10 +217,11 @@ int turbo_server_route_static(turbo_server *server, const char *pattern, const c
                        turbo_strerror(rc));
         return rc;
     }
-    if ((rc = turbo_server_route(server, "GET", pattern, options, on_request, dir)) < 0) {
+    if ((rc = turbo__server_route(&route, server, "GET", pattern, options, on_request, dir)) < 0) {
         turbo__static_free_all(dir);
         return rc;
     }
+    atomic_init(&route->one_by_one, 1);
     dir->next = server->statics;
     server->statics = dir;
     return 0;

@@ -127,12 +127,13 @@ static int put_body(turbo__exchange *ex, turbo_request *req, size_t len) {
     return rc;
 }
 
-/* What is static or lies in a file is there anyway. */
-static void note_size(const turbo__exchange *ex, turbo_request *req, size_t len) {
+/* Of what holds a file open, or much memory, a connection gets one answer after the other. What is static is there anyway. */
+static void note_cost(const turbo__exchange *ex, turbo_request *req, size_t len) {
     uint8_t kind = req->resp->body_kind;
-    if (len > ex->conn.group->settings->unsent_max_bytes && kind != TURBO__BODY_STATIC && kind != TURBO__BODY_FILE &&
-        req->route != NULL)
-        atomic_store_explicit(&req->route->large, 1, memory_order_relaxed);
+    int is_dear = kind == TURBO__BODY_FILE ||
+                  (len > ex->conn.group->settings->unsent_max_bytes && kind != TURBO__BODY_STATIC);
+    if (is_dear && req->route != NULL)
+        atomic_store_explicit(&req->route->one_by_one, 1, memory_order_relaxed);
 }
 
 int turbo__write_answer(turbo__exchange *ex, turbo_request *req) {
@@ -143,7 +144,7 @@ int turbo__write_answer(turbo__exchange *ex, turbo_request *req) {
     turbo__h1_answer head = head_of(ex, req, frame_of(req), keep_alive);
     int rc = put_head(ex, &head, resp->body, by_copy ? len : 0);
     if (rc == 0 && !by_copy) {
-        note_size(ex, req, len);
+        note_cost(ex, req, len);
         rc = put_body(ex, req, len);
     }
     if (rc < 0)
