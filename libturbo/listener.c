@@ -18,6 +18,8 @@
 #include "settings.h"
 #include "turbo/error.h"
 
+#define PROBES 3 /* that are not answered, and the connection is reset */
+
 /* What an address text says. */
 typedef struct parsed {
     char host[256]; /* "": every interface */
@@ -244,6 +246,18 @@ int turbo__listener_adopt(turbo__listener **out, int fd) {
         set_on(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     *out = list;
     return 0;
+}
+
+/* Accepted sockets inherit it, so a connection costs no call more. */
+void turbo__listener_probe(const turbo__listener *list, int seconds) {
+    for (; list != NULL && seconds > 0; list = list->next) {
+        if (list->port == 0)
+            continue;
+        set_on(list->fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
+        set_on(list->fd, IPPROTO_TCP, TCP_KEEPINTVL, (seconds + PROBES - 1) / PROBES);
+        set_on(list->fd, IPPROTO_TCP, TCP_KEEPCNT, PROBES);
+        set_on(list->fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    }
 }
 
 void turbo__listener_free(turbo__listener *list) {

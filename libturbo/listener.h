@@ -30,6 +30,10 @@ int turbo__listener_open(turbo__listener **out, const char *address, int backlog
 /** Adopt a listening socket. @return 0; TURBO_EINVAL when it is none; TURBO_ENOMEM. */
 int turbo__listener_adopt(turbo__listener **out, int fd);
 
+/** Have connections probed by the system once they are silent for so many seconds (TCP keep-alive, RFC 9293 3.8.4), and reset
+ *  when nobody is there for as long again. 0: as the system does. */
+void turbo__listener_probe(const turbo__listener *list, int seconds);
+
 /** Close, remove a Unix socket's file, free. NULL is allowed. */
 void turbo__listener_free(turbo__listener *list);
 

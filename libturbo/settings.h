@@ -52,6 +52,8 @@
     X(drain_idle_ms, UINT, "ms", "", 0, 86400000, 0,                                                                   \
       "A stop leaves connections without a request open this long, so that their clients' next requests are answered") \
     X(on_fin, ENUM, "", "answer|cancel", 0, 1, 0, "A client that ends its sending side: answer it, or drop its requests") \
+    X(tcp_keepalive_s, UINT, "s", "", 0, 32767, 15,                                                                    \
+      "A client that is silent this long is probed, and has gone when it is not there for as long again; 0: never")    \
     X(connections_max, UINT, "connections", "", 0, 16777216, 0, "Open connections; more wait in the backlog; 0: no limit") \
     X(connections_per_address_max, UINT, "connections", "", 0, 16777216, 0,                                            \
       "Open connections of one IPv4 address or IPv6 /64; more are closed at once; 0: no limit")                        \

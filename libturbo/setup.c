@@ -75,6 +75,7 @@ static int refuse(turbo_server *server, int rc, const char *text) {
 /* -- listeners -- */
 
 static void add_listeners(turbo_server *server, turbo__listener *list) {
+    turbo__listener_probe(list, (int)server->settings.tcp_keepalive_s);
     for (turbo__listener *l = list; l != NULL && server->port == 0; l = l->next)
         server->port = l->port; /* kept apart: the listeners go when a stop begins */
     turbo__listener **end = &server->listeners;

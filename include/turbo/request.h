@@ -436,7 +436,9 @@ TURBO_API int64_t turbo_request_deadline_ms(const turbo_request *req);
 /**
  * Be told, on the request's shard, when from now on an answer would be thrown away: the client goes before it was made, or the
  * handler takes longer than handler_timeout_ms (turbo_request_timed_out()). The handler still has to answer, to end the
- * request. For executors that do not handle events themselves (the built-in ones call these functions).
+ * request. For executors that do not handle events themselves (the built-in ones call these functions). A client that
+ * closes its connection is known to have gone at once with the setting on_fin = cancel; else a minute later, since its FIN may
+ * be a half-close (tcp_keepalive_s; docs/embedding.md, "When a client has gone").
  *
  * @param req   not NULL, not answered.
  * @param fn    called at most once; NULL takes it back.

@@ -99,6 +99,20 @@ def test_half_close_within_a_request_is_the_end(client: Client) -> None:
     client.expect_end()
 
 
+def test_a_client_that_closed_is_found_out_and_one_that_half_closed_is_answered(start, kind: str) -> None:
+    drain = ("--drain-timeout-ms", "1000") if kind == "single" else ()  # whose worker waits on for its coroutine
+    server = start(kind, "--tcp-keepalive-s", "1", *drain)
+    with server.client() as half, server.client() as gone:
+        gone.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2, 1)  # seconds; the system's default is 60
+        half.send(request("/sleep?ms=3000"))
+        gone.send(request("/sleep?ms=60000"))
+        wait_until(lambda: server.stats()["taken"] >= 2, "taken")
+        half.end_sending()
+        gone.close()
+        assert half.answer().status == 200  # it was probed, too
+        wait_until(lambda: server.stats()["dropped"] == 1, "dropped")
+
+
 def test_on_fin_cancel_gives_up(start, kind: str) -> None:
     drain = ("--drain-timeout-ms", "1000") if kind == "single" else ()  # whose worker waits on for its coroutine
     server = start(kind, "--on-fin", "cancel", *drain)

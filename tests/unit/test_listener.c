@@ -48,6 +48,33 @@ static int can_connect(uint16_t port) {
     return rc == 0;
 }
 
+/* What the system does for a connection that says nothing; accepted sockets inherit it. */
+Test(listener, probes_are_what_connections_inherit) {
+    turbo__listener *list = open_on("127.0.0.1:0", 2);
+    cr_expect_eq(option(list->fd, SOL_SOCKET, SO_KEEPALIVE), 0);
+    turbo__listener_probe(list, 0);
+    cr_expect_eq(option(list->fd, SOL_SOCKET, SO_KEEPALIVE), 0, "0 leaves it as it is");
+    turbo__listener_probe(list, 10);
+    for (const turbo__listener *one = list; one != NULL; one = one->next) {
+        cr_expect_eq(option(one->fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+        cr_expect_eq(option(one->fd, IPPROTO_TCP, TCP_KEEPIDLE), 10);
+        cr_expect_eq(option(one->fd, IPPROTO_TCP, TCP_KEEPINTVL) * option(one->fd, IPPROTO_TCP, TCP_KEEPCNT), 12,
+                     "the idle time once more, in whole probes");
+    }
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(list->port)};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int client = socket(AF_INET, SOCK_STREAM, 0), fd = -1;
+    cr_assert_eq(connect(client, (struct sockaddr *)&to, sizeof to), 0);
+    for (const turbo__listener *one = list; one != NULL && fd < 0; one = one->next)
+        fd = accept(one->fd, NULL, NULL);
+    cr_assert_geq(fd, 0);
+    cr_expect_eq(option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+    cr_expect_eq(option(fd, IPPROTO_TCP, TCP_KEEPIDLE), 10);
+    close(fd);
+    close(client);
+    turbo__listener_free(list);
+}
+
 Test(listener, port_0_finds_a_free_port_that_accepts) {
     turbo__listener *list = open_on("127.0.0.1:0", 1);
     cr_expect_null(list->next);
