@@ -1,6 +1,6 @@
 /* file.c - an open file into a response: validators, preconditions, ranges. */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* st_mtim */
+#define _GNU_SOURCE /* st_mtim, st_ctim */
 #endif
 #include "file.h"
 
@@ -55,9 +55,10 @@ static int is_method(const turbo_request *req, const char *name) {
  * the file system's clock, at worst a second (RFC 9110 8.8.1, 8.8.2.2). One from the future can do so for long. */
 static int is_settled(const struct stat *info, int64_t now) { return info->st_mtim.tv_sec < now - 1; }
 
+/* Of the time of the last change to the inode, which nobody can set back as the file's own time may be, by who copies over it. */
 static void make_etag(source *from, const struct stat *info, int is_strong) {
     int n = snprintf(from->etag, sizeof from->etag, "%s\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"", is_strong ? "" : "W/",
-                     (uint64_t)info->st_mtim.tv_sec * 1000000000u + (uint64_t)info->st_mtim.tv_nsec,
+                     (uint64_t)info->st_ctim.tv_sec * 1000000000u + (uint64_t)info->st_ctim.tv_nsec,
                      (uint64_t)info->st_size, (uint64_t)info->st_ino);
     from->validators.etag = (turbo_str){from->etag, (size_t)n};
 }
@@ -118,6 +119,10 @@ static int set_status_only(turbo_response *resp, int fd, int32_t status) {
     turbo__response_drop_content(resp);
     if (turbo__status_has_no_body(status))
         return 0;
+    /* Not for others either, whom a cache would give it instead of the file (RFC 9111 3, 4.1). */
+    turbo__response_drop_line(resp, "Cache-Control");
+    turbo__response_drop_line(resp, "Expires");
+    turbo__response_drop_line(resp, "Content-Location");
     const char *text = turbo__status_text(status);
     int rc = turbo_response_body_static(resp, text, strlen(text));
     return rc < 0 ? rc : turbo__response_line(resp, "Content-Type", "text/plain; charset=utf-8");

@@ -191,6 +191,22 @@ Test(file, its_own_etag_matches_until_the_file_changes) {
     tear_down();
 }
 
+/* RFC 9110 8.8.1: as `rsync --inplace --times` and `cp -p` do. */
+Test(file, one_of_the_same_size_and_time_has_another_etag) {
+    char before[80], fields[200];
+    struct timespec tick = {.tv_nsec = 20000000}; /* of the file system's clock, or longer */
+    set_up("");
+    cr_assert_eq(ask("GET", "a.txt", ""), 200);
+    etag_of(before);
+    nanosleep(&tick, NULL);
+    files_write(&f, "a.txt", "9876543210");
+    snprintf(fields, sizeof fields, "If-Range: %s\r\nRange: bytes=5-\r\n", before);
+    cr_expect_eq(ask("GET", "a.txt", fields), 200);
+    cr_expect_str_eq(c.body, "9876543210");
+    cr_expect(client_has(&c, "Last-Modified: " DATE));
+    tear_down();
+}
+
 /* RFC 9110 8.8.1: it may change again within the same time. */
 Test(file, a_file_just_changed_has_a_weak_etag_and_no_if_range) {
     char etag[80], fields[200];
@@ -226,6 +242,16 @@ Test(file, fields_of_the_handler_stand_and_its_validators_count) {
     cr_expect_eq(ask("GET", "big", "Range: bytes=0-1,500-501\r\n"), 206);
     cr_expect_not_null(strstr(c.body, "Content-Type: x/y\r\n"));
     cr_expect_null(strstr(c.head, "x/y"));
+    extra_name = "Cache-Control";
+    extra_value = "max-age=60";
+    cr_expect_eq(ask("GET", "a.txt", "If-None-Match: *\r\n"), 304);
+    cr_expect(client_has(&c, "Cache-Control: max-age=60"));
+    cr_expect_eq(ask("GET", "a.txt", "Range: bytes=0-1\r\n"), 206);
+    cr_expect(client_has(&c, "Cache-Control: max-age=60"));
+    cr_expect_eq(ask("GET", "a.txt", "Range: bytes=99-\r\n"), 416);
+    cr_expect_null(strstr(c.head, "Cache-Control"), "it is not the file that a cache would keep");
+    cr_expect_eq(ask("GET", "a.txt", "If-Match: \"x\"\r\n"), 412);
+    cr_expect_null(strstr(c.head, "Cache-Control"));
     extra_name = "ETag";
     extra_value = "\"mine\"";
     cr_expect_eq(ask("GET", "a.txt", "If-None-Match: \"mine\"\r\n"), 304);
