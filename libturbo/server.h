@@ -37,6 +37,8 @@ struct turbo_server {
     turbo__listener *listeners;
     turbo_executor_ops executor;
     void *executor_self;
+    turbo_shard_fn drain_fn; /* NULL: nobody is told on the shards that a stop has begun */
+    void *drain_user;
     char error[256];
     uint16_t port; /* of the first TCP listener */
 

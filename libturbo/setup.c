@@ -113,7 +113,7 @@ int turbo_server_listen_fd(turbo_server *server, int fd) {
 
 uint16_t turbo_server_port(const turbo_server *server) { return server->port; }
 
-/* -- executor and log -- */
+/* -- executor, drain and log -- */
 
 int turbo_server_set_executor(turbo_server *server, const turbo_executor_ops *ops, void *self) {
     turbo_executor_ops read;
@@ -128,6 +128,14 @@ int turbo_server_set_executor(turbo_server *server, const turbo_executor_ops *op
         return refuse(server, TURBO_ETOONEW, "executor table with flags that this library does not know");
     server->executor = read;
     server->executor_self = self;
+    return 0;
+}
+
+int turbo_server_on_drain(turbo_server *server, turbo_shard_fn fn, void *user) {
+    if (!in_setup(server))
+        return refuse(server, TURBO_ESTATE, "the server was started already");
+    server->drain_fn = fn;
+    server->drain_user = user;
     return 0;
 }
 

@@ -311,9 +311,19 @@ static void wind_down(turbo_shard *shard) {
     turbo__server_shard_ended(shard->server);
 }
 
+/* The stop has poked the shard, so that it turns. */
+static void tell_of_drain(turbo_shard *shard) {
+    const turbo_server *server = shard->server;
+    shard->drain_told = 1;
+    if (server->drain_fn != NULL)
+        server->drain_fn(shard, 0, server->drain_user);
+}
+
 int turbo__shard_turn(void *self) {
     turbo_shard *shard = self;
     shard->came_here = 0;
+    if (!shard->drain_told && turbo__server_draining(shard->server))
+        tell_of_drain(shard);
     if (shard->timers.count > 0)
         run_timers(shard, turbo__clock_ns());
     take_mail(shard);
@@ -361,9 +371,17 @@ int turbo_shard_fd(const turbo_shard *shard) {
     return shard->loop != NULL ? uv_backend_fd(&shard->loop->uv) : shard->box.fd;
 }
 
+/* Until its first poll nothing makes the descriptor readable. */
+static int is_unpolled(const turbo_shard *shard) {
+    return atomic_load_explicit(&shard->state, memory_order_relaxed) != TURBO__SHARD_NEW &&
+           atomic_load_explicit(&shard->has_thread, memory_order_relaxed) == 0;
+}
+
 int turbo_shard_timeout_ms(const turbo_shard *shard) {
     if (!shard->driven || atomic_load_explicit(&shard->state, memory_order_relaxed) == TURBO__SHARD_ENDED)
         return -1;
+    if (is_unpolled(shard))
+        return 0;
     uint64_t at = next_ns(shard);
     int own = at == 0 ? -1 : ms_until(at);
     int loop = shard->loop == NULL ? -1 : turbo__loop_timeout_ms(shard->loop);

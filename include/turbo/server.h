@@ -82,6 +82,22 @@ TURBO_API int turbo_server_listen_fd(turbo_server *server, int fd);
 TURBO_API int turbo_server_set_executor(turbo_server *server, const turbo_executor_ops *ops, void *self);
 
 /**
+ * Be told on every shard when a stop begins. Answers that have no end of their own (events, a log, a long poll) end then: what is
+ * unanswered at drain_timeout_ms is abandoned. The same can be asked with turbo_shard_draining().
+ *
+ * @param server  not NULL, not started.
+ * @param fn      called once on each shard's thread, with status 0, when turbo_server_stop(), turbo_server_abort() or a signal in
+ *                turbo_server_run() has begun a stop, and before the shard ends; NULL: nobody is told.
+ * @param user    handed to fn.
+ * @return 0; TURBO_ESTATE after start.
+ *
+ * Owns: user stays the caller's until the server has stopped.
+ * Thread: setup.   Blocks: no.   Reenter: no.
+ * Since: 0.1
+ */
+TURBO_API int turbo_server_on_drain(turbo_server *server, turbo_shard_fn fn, void *user);
+
+/**
  * Serve the counters: JSON at one path, Prometheus text at another. Answered on the I/O loop, also under load.
  *
  * @param server        not NULL, not started.

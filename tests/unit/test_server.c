@@ -365,6 +365,67 @@ Test(server, a_head_that_was_begun_before_the_stop_is_still_answered) {
     rig_end(&r);
 }
 
+/* -- who is told -- */
+
+struct told {
+    rig r;
+    atomic_size_t calls, of_shard[4];
+};
+
+/* What streams without an end does: it ends. The stop then has nothing to wait for. */
+static void end_streams(turbo_shard *shard, int status, void *user) {
+    struct told *told = user;
+    cr_expect_eq(status, 0);
+    cr_expect_eq(turbo_shard_draining(shard), 1);
+    atomic_fetch_add(&told->calls, 1);
+    atomic_fetch_add(&told->of_shard[turbo_shard_index(shard)], 1);
+    pthread_mutex_lock(&told->r.seen.lock);
+    for (size_t i = 0; i < told->r.seen.count; i++)
+        if (turbo_request_shard(told->r.seen.reqs[i]) == shard)
+            cr_expect_eq(turbo_request_respond_end(told->r.seen.reqs[i]), 0);
+    pthread_mutex_unlock(&told->r.seen.lock);
+}
+
+ParameterizedTestParameters(server, each_shard_is_told_once_that_a_stop_has_begun) {
+    static struct place places[] = {{"io_threads=1 shards=2 placement=round_robin", ""},
+                                    {"io_threads=0 shards=2 placement=round_robin", ""},
+                                    {"io_threads=1 shards=2 placement=round_robin", "driven"},
+                                    {"io_threads=0 shards=2 placement=round_robin", "driven"}};
+    return cr_make_param_array(struct place, places, sizeof places / sizeof *places);
+}
+
+/* errors: turbo_server_on_drain TURBO_ESTATE */
+ParameterizedTest(struct place *place, server, each_shard_is_told_once_that_a_stop_has_begun) {
+    static struct told told;
+    rig *r = &told.r;
+    client c;
+    char settings[160];
+    snprintf(settings, sizeof settings, "drain_timeout_ms=86400000 %s", place->settings);
+    rig_listen(r, *place->options != '\0' ? TURBO_EXECUTOR_DRIVEN : 0, settings);
+    cr_assert_eq(turbo_server_route(r->server, "GET", "/", NULL, answer_ok, NULL), 0);
+    cr_assert_eq(turbo_server_on_drain(r->server, end_streams, &told), 0);
+    rig_start(r);
+    cr_expect_eq(turbo_server_on_drain(r->server, NULL, NULL), TURBO_ESTATE);
+    client_open(&c, turbo_server_port(r->server));
+    client_send(&c, ASK ASK);
+    AWAIT(rig_poll(r) == 0 && r->seen.count == 2);
+    for (size_t i = 0; i < 2; i++) {
+        turbo_response *resp;
+        cr_assert_eq(turbo_response_new(&resp, 200), 0);
+        cr_assert_eq(turbo_request_respond_begin(r->seen.reqs[i], resp), 0);
+    }
+    cr_expect_eq(told.calls, 0);
+    cr_assert_eq(turbo_server_stop(r->server, NULL, NULL), 0);
+    AWAIT(rig_poll(r) == (r->driven ? 2 : 0) && atomic_load(&r->server->state) == TURBO__SERVER_STOPPED);
+    cr_expect_eq(client_answer(&c), 200);
+    cr_expect_eq(client_answer(&c), 200);
+    cr_expect_eq(client_answer(&c), 0);
+    cr_expect(told.calls == 2 && told.of_shard[0] == 1 && told.of_shard[1] == 1);
+    expect_all_accounted(r->server, 2, 2, 0, 0, 0);
+    client_close(&c, 0);
+    rig_end(r);
+}
+
 Test(server, drain_timeout_abandons_what_is_left) {
     rig r;
     client c;

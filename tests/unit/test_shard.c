@@ -38,6 +38,19 @@ static int reply(turbo_request *req) { return turbo_request_reply(req, 200, NULL
 
 /* -- descriptor, polls, batches -- */
 
+/* A host that does only what it is told, and sleeps until then, has to be told of the first poll. */
+Test(shard, the_first_poll_is_due_at_once) {
+    rig r;
+    rig_listen(&r, TURBO_EXECUTOR_DRIVEN, "");
+    turbo_shard *shard = turbo_server_shard(r.server, 0);
+    cr_expect_eq(turbo_shard_timeout_ms(shard), -1, "not before the start");
+    rig_start(&r);
+    cr_expect_eq(turbo_shard_timeout_ms(shard), 0);
+    AWAIT(turbo_shard_poll(shard) == 0);
+    cr_expect_eq(turbo_shard_timeout_ms(shard), -1);
+    rig_end(&r);
+}
+
 Test(shard, descriptor_is_readable_exactly_while_there_is_mail) {
     rig r;
     outcome out = {0};

@@ -346,6 +346,28 @@ def test_handler_that_takes_too_long_is_told(serve: Serve) -> None:
     assert client.get("/never").body == b"-1"
 
 
+def test_each_shard_is_told_that_a_stop_has_begun() -> None:
+    told: List[int] = []
+
+    def on_drain(shard: Shard) -> None:
+        assert shard.draining
+        told.append(shard.index)
+
+    server = Server(shards=2)
+    server.route("GET", "/", lambda request: request.reply(200, b"x"))
+    server.on_drain(lambda shard: None)
+    server.on_drain(None)
+    server.on_drain(on_drain)
+    server.start()
+    with pytest.raises(turbo_cffi.Error) as error:
+        server.on_drain(on_drain)
+    assert error.value.code == lib.TURBO_ESTATE and not told
+    server.stop()
+    server.wait()
+    assert sorted(told) == [0, 1]
+    server.release()
+
+
 def test_inline_route_and_placement_function(serve: Serve, failures: Failures) -> None:
     def place(request: Request, shards: int) -> int:
         return int(request.query_value("shard") or b"")

@@ -245,6 +245,7 @@ int turbo_server_new(turbo_server **out, const turbo_options *options);
 int turbo_server_listen(turbo_server *server, const char *address);
 int turbo_server_listen_fd(turbo_server *server, int fd);
 int turbo_server_set_executor(turbo_server *server, const turbo_executor_ops *ops, void *self);
+int turbo_server_on_drain(turbo_server *server, turbo_shard_fn fn, void *user);
 int turbo_server_route_stats(turbo_server *server, const char *json_path, const char *metrics_path);
 int turbo_server_start(turbo_server *server);
 int turbo_server_run(turbo_server *server);

@@ -162,6 +162,15 @@ class Server:
         self._check(lib.turbo_server_set_executor(self.ptr, ops, kept.pointer))
         self.core.driven = executor.driven
 
+    def on_drain(self, function: Optional[Callable[[Shard], object]]) -> None:
+        """Have function(shard) called on each shard's thread when a stop begins: answers without an end of their own end then."""
+        if function is None:
+            self._check(lib.turbo_server_on_drain(self.ptr, NULL, NULL))
+            return
+        core, tell = self.core, function
+        kept = core.keep(lambda shard, status: tell(Shard(shard, core)))
+        self._check(lib.turbo_server_on_drain(self.ptr, lib.turbo_py_shard, kept.pointer))
+
     def set_log(self, level: int, function: Optional[Callable[[int, str], object]]) -> None:
         """Send messages up to a level to function(level, message), on whichever thread speaks; it must not call the
         server. None: to standard error."""
