@@ -17,6 +17,7 @@
 #include "server.h"
 #include "shard.h"
 #include "turbo/error.h"
+#include "turbo/log.h"
 
 #define AHEAD_MAX 4096 /* bytes of a streamed answer that is not due yet; response.h names the figure */
 
@@ -201,13 +202,48 @@ int turbo__answer_overdue(turbo_request *req) {
 
 void turbo__answer_forgotten(turbo_request *req) { leave_shard(req); }
 
-int turbo_request_fail(turbo_request *req) {
+/* -- handlers that fail -- */
+
+static unsigned state_of(turbo_request *req) { return atomic_load_explicit(&req->state, memory_order_relaxed); }
+
+/* That a client has gone, or its body came to no good end, is no handler's failure. Nothing here needs an escape: the method
+ * is a token, or there would be no request, and the pattern is the program's own. */
+static void log_failure(turbo_request *req, const char *what) {
+    turbo_str method = turbo_request_method(req);
+    if (turbo_request_cancelled(req) || turbo__body_failure(req) != 500)
+        return;
+    turbo__server_log_rarely(req->server, TURBO_LOG_WARN, "%.*s %.100s: %s", (int)(method.len < 32 ? method.len : 32),
+                             method.data, req->route == NULL ? "" : req->route->pattern->text, what);
+}
+
+static int fail(turbo_request *req) {
     if (turbo__answer_status(req, turbo__body_failure(req), NULL) == 0)
         return 0;
-    if (atomic_load_explicit(&req->state, memory_order_relaxed) != TURBO__BEGUN)
+    if (state_of(req) != TURBO__BEGUN)
         return TURBO_ESTATE;
     req->failed = 1; /* read by the I/O loop behind ENDED, which the claim publishes */
     return turbo_request_respond_end(req);
+}
+
+int turbo_request_fail(turbo_request *req) {
+    if (state_of(req) != TURBO__ENDED) /* before the answer: with it the request may go */
+        log_failure(req, "the handler has failed, says turbo_request_fail()");
+    return fail(req);
+}
+
+void turbo__answer_failed(turbo_request *req, const char *what, int rc) {
+    char text[128];
+    if (rc > 0)
+        (void)snprintf(text, sizeof text, "%s %d, which is neither 0 nor negative", what, rc);
+    else
+        (void)snprintf(text, sizeof text, "%s %s (%d: %s)", what, turbo_errname(rc), rc, turbo_strerror(rc));
+    log_failure(req, text);
+    (void)fail(req);
+}
+
+void turbo__answer_no_handler(turbo_request *req) {
+    log_failure(req, "the route has no handler");
+    (void)fail(req);
 }
 
 /* -- streamed answers -- */

@@ -23,4 +23,11 @@ int turbo__answer_overdue(turbo_request *req);
 /** The last reference to such a request goes, and its handler has not answered. Thread: any. */
 void turbo__answer_forgotten(turbo_request *req);
 
+/** Do what turbo_request_fail() does for one whose handler has failed, and say so in the log, at most once a second a server.
+ *  @param what  "the handler returned", for example, and rc follows. Thread: whoever ran the handler, with a reference. */
+void turbo__answer_failed(turbo_request *req, const char *what, int rc);
+
+/** The same where there is none to run. */
+void turbo__answer_no_handler(turbo_request *req);
+
 #endif

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "answer.h"
 #include "body.h"
 #include "clock.h"
 #include "io.h"
@@ -136,13 +137,24 @@ static void run_batch(turbo_shard *shard, size_t n, uint64_t since) {
 
 /* -- handlers -- */
 
+static void run_handler(turbo_request *req) {
+    const turbo__route *route = req->route;
+    if (route->handler == NULL) {
+        turbo__answer_no_handler(req);
+        return;
+    }
+    int rc = route->handler(req, route->user);
+    if (rc != 0)
+        turbo__answer_failed(req, "the handler returned", rc);
+}
+
 void turbo_request_run(turbo_request *req) {
     const turbo__route *route = req->route;
     turbo_request_retain(req); /* the handler may answer it, and then fail */
     if (route->batch_fn != NULL)
         route->batch_fn(req->shard, &req, 1, route->user);
-    else if (route->handler == NULL || route->handler(req, route->user) < 0)
-        (void)turbo_request_fail(req);
+    else
+        run_handler(req);
     turbo_request_release(req);
 }
 
@@ -158,12 +170,12 @@ void turbo_shard_run(turbo_shard *shard, turbo_request *const *reqs, size_t n) {
             continue;
         }
         if (route->batch_fn == NULL) {
-            if (route->handler == NULL || route->handler(reqs[i], route->user) < 0)
-                (void)turbo_request_fail(reqs[i]);
+            run_handler(reqs[i]);
             continue;
         }
-        if (turbo__batcher_add(&shard->batcher, shard, reqs[i]) < 0)
-            (void)turbo_request_fail(reqs[i]);
+        int rc = turbo__batcher_add(&shard->batcher, shard, reqs[i]);
+        if (rc < 0)
+            turbo__answer_failed(reqs[i], "it joined no batch:", rc);
     }
     if (!shard->in_batch && shard->batcher.waiting > 0)
         close_batches(shard); /* no end of a turn is to come that would */

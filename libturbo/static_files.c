@@ -101,7 +101,7 @@ static int answer_error(turbo_request *req, int rc) {
     case TURBO_ENOMEM:
         return turbo__answer_status(req, 503, NULL);
     default:
-        return turbo__answer_status(req, 500, NULL);
+        return rc; /* 500, and logged */
     }
 }
 
@@ -140,7 +140,7 @@ static int respond(turbo_request *req, const turbo__static *dir, int fd, const s
     if (rc == 0 && (rc = turbo_request_respond(req, resp)) == 0)
         return 0;
     turbo_response_free(resp);
-    return rc == TURBO_ESTATE ? rc : answer_error(req, rc);
+    return answer_error(req, rc);
 }
 
 /* A path that names a directory becomes that of its index. @return 0; TURBO_ENOENT. */

@@ -28,7 +28,7 @@ typedef size_t (*turbo_placement_fn)(const turbo_request *req, size_t shards, vo
  * @param req   the request, its body complete; not NULL.
  * @param user  as given to turbo_route_options_set_weight().
  * @return 1: *out is set; 0: the request joins no batch, for the function has answered it, or will (then it retains the
- *         request); negative (TURBO_EUSER by custom): it joins no batch, and the library answers 500. No other values.
+ *         request); negative (TURBO_EUSER by custom): it joins no batch, the library answers 500, and logs it. No other values.
  */
 typedef int (*turbo_weight_fn)(uint64_t *out, turbo_request *req, void *user);
 
