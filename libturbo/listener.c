@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "loop.h"
 #include "mem.h"
 #include "os/os.h"
 #include "settings.h"
@@ -34,20 +35,33 @@ __attribute__((format(printf, 4, 5))) static int fail(int rc, char *err, size_t 
     return rc;
 }
 
+/* @param system_error  0: rc says all that is known. */
+static int fail_to_listen(int rc, int system_error, const char *address, char *err, size_t size) {
+    char cause[128];
+    return fail(rc, err, size, "cannot listen on %.150s: %s", address,
+                turbo__loop_cause(cause, sizeof cause, system_error, rc));
+}
+
+/* @return what is wrong with the text behind the last colon. */
+static const char *wrong_with_port(const char *port) {
+    int number = *port != '\0' && port[strspn(port, "0123456789")] == '\0';
+    return number ? "the port is out of range 0..65535" : "no address: expected host:port or unix:/path";
+}
+
 static int parse_address(parsed *out, const char *address, char *err, size_t size) {
     const char *colon = strrchr(address, ':'), *host = address;
     uint64_t port;
     if (colon == NULL || turbo__parse_u64(colon + 1, &port) < 0 || port > 65535)
-        return fail(TURBO_EADDR, err, size, "\"%s\" is no address: expected host:port or unix:/path", address);
+        return fail(TURBO_EADDR, err, size, "\"%.150s\": %s", address, wrong_with_port(colon == NULL ? "" : colon + 1));
     size_t len = (size_t)(colon - host);
     if (len >= 2 && host[0] == '[' && host[len - 1] == ']') {
         host++;
         len -= 2;
     } else if (memchr(host, ':', len) != NULL) {
-        return fail(TURBO_EADDR, err, size, "\"%s\": an IPv6 address stands in brackets: [::1]:8000", address);
+        return fail(TURBO_EADDR, err, size, "\"%.150s\": an IPv6 address stands in brackets: [::1]:8000", address);
     }
     if (len >= sizeof out->host)
-        return fail(TURBO_EADDR, err, size, "\"%s\": host name too long", address);
+        return fail(TURBO_EADDR, err, size, "\"%.150s\": host name too long", address);
     memcpy(out->host, host, len);
     out->host[len] = '\0';
     snprintf(out->port, sizeof out->port, "%u", (unsigned)port);
@@ -110,11 +124,13 @@ static void set_port(struct addrinfo *info, uint16_t port) {
 }
 
 /* Sockets that share a port would also share it with a second server by mistake. So the port is first taken alone:
- * that tells whether somebody else has it, and which one it is when any would do. */
-static int listen_tcp(turbo__listener **out, struct addrinfo *info, int backlog, size_t spread, int dual) {
+ * that tells whether somebody else has it, and which one it is when any would do. @param system_error  receives why not. */
+static int listen_tcp(turbo__listener **out, struct addrinfo *info, int backlog, size_t spread, int dual,
+                      int *system_error) {
     int fd = bind_tcp(info, backlog, 0, dual);
+    *system_error = fd < 0 ? errno : 0;
     if (fd < 0)
-        return turbo__os_error(errno);
+        return turbo__os_error(*system_error);
     uint16_t port = port_of(fd);
     set_port(info, port);
     if (spread > 1) {
@@ -123,8 +139,10 @@ static int listen_tcp(turbo__listener **out, struct addrinfo *info, int backlog,
     }
     for (size_t i = 0; i < spread; i++) {
         turbo__listener *one = NULL;
-        if (fd < 0 && (fd = bind_tcp(info, backlog, 1, dual)) < 0)
-            return turbo__os_error(errno);
+        if (fd < 0 && (fd = bind_tcp(info, backlog, 1, dual)) < 0) {
+            *system_error = errno;
+            return turbo__os_error(*system_error);
+        }
         int rc = add(&one, fd, NULL);
         if (rc < 0) {
             close(fd);
@@ -146,24 +164,24 @@ static int listen_host(turbo__listener **out, const char *address, int backlog, 
     int rc = parse_address(&where, address, err, size);
     if (rc < 0)
         return rc;
-    int any = where.host[0] == '\0';
+    int any = where.host[0] == '\0', system_error = 0;
     int no = getaddrinfo(any ? "::" : where.host, where.port, &hints, &found);
     if (no == 0 && any) { /* one socket for IPv6 and IPv4, or IPv4 alone where there is no IPv6 */
-        rc = listen_tcp(out, found, backlog, spread, 1);
+        rc = listen_tcp(out, found, backlog, spread, 1, &system_error);
         freeaddrinfo(found);
         if (rc != TURBO_EADDR)
-            return rc < 0 ? fail(rc, err, size, "cannot listen on %s: %s", address, turbo_strerror(rc)) : 0;
+            return rc < 0 ? fail_to_listen(rc, system_error, address, err, size) : 0;
         no = getaddrinfo("0.0.0.0", where.port, &hints, &found);
     }
     if (no != 0)
-        return fail(TURBO_EADDR, err, size, "cannot resolve \"%s\": %s", where.host, gai_strerror(no));
+        return fail(TURBO_EADDR, err, size, "cannot resolve \"%.150s\": %s", where.host, gai_strerror(no));
     int last = TURBO_EADDR;
     size_t bound = 0;
     uint16_t port = 0;
     for (struct addrinfo *info = found; info != NULL; info = info->ai_next) {
         if (port != 0)
             set_port(info, port); /* port 0: every address gets the same free one */
-        last = listen_tcp(out, info, backlog, spread, 0);
+        last = listen_tcp(out, info, backlog, spread, 0, &system_error);
         if (last == 0) {
             bound++;
             port = (*out)->port;
@@ -174,7 +192,7 @@ static int listen_host(turbo__listener **out, const char *address, int backlog, 
     freeaddrinfo(found);
     if (bound > 0 && (last == 0 || last == TURBO_EADDR))
         return 0;
-    return fail(last, err, size, "cannot listen on %s: %s", address, turbo_strerror(last));
+    return fail_to_listen(last, system_error, address, err, size);
 }
 
 /* A socket file that nobody accepts on any more may be replaced. */
@@ -190,26 +208,41 @@ static int is_stale(const struct sockaddr_un *address) {
     return stale;
 }
 
-static int listen_unix(turbo__listener **out, const char *path, int backlog, char *err, size_t size) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (path[0] == '\0' || strlen(path) >= sizeof address.sun_path)
-        return fail(TURBO_EADDR, err, size, "\"unix:%s\": a path of 1 to %zu bytes is expected", path,
-                    sizeof address.sun_path - 1);
-    strcpy(address.sun_path, path);
+/* @return the listening socket, or -1 with errno. */
+static int bind_unix(const struct sockaddr_un *address, int backlog) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return turbo__os_error(errno);
-    int rc = bind(fd, (struct sockaddr *)&address, sizeof address);
-    if (rc != 0 && errno == EADDRINUSE && is_stale(&address)) {
-        unlink(path);
-        rc = bind(fd, (struct sockaddr *)&address, sizeof address);
+        return -1;
+    int rc = bind(fd, (const struct sockaddr *)address, sizeof *address), saved = errno;
+    if (rc != 0 && saved == EADDRINUSE && is_stale(address)) {
+        unlink(address->sun_path);
+        rc = bind(fd, (const struct sockaddr *)address, sizeof *address);
+        saved = errno;
     }
-    if (rc != 0 || listen(fd, backlog) != 0) {
-        rc = turbo__os_error(errno);
-        close(fd);
-        return fail(rc, err, size, "cannot listen on unix:%s: %s", path, turbo_strerror(rc));
+    if (rc == 0 && listen(fd, backlog) == 0)
+        return fd;
+    if (rc == 0)
+        saved = errno;
+    close(fd);
+    errno = saved;
+    return -1;
+}
+
+/* @param where  "unix:", and the path. */
+static int listen_unix(turbo__listener **out, const char *where, int backlog, char *err, size_t size) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *path = where + 5;
+    if (path[0] == '\0' || strlen(path) >= sizeof address.sun_path)
+        return fail(TURBO_EADDR, err, size, "\"%.150s\": a path of 1 to %zu bytes is expected", where,
+                    sizeof address.sun_path - 1);
+    strcpy(address.sun_path, path);
+    int fd = bind_unix(&address, backlog);
+    if (fd < 0) {
+        int system_error = errno;
+        return fail_to_listen(turbo__os_error(system_error), system_error, where, err, size);
     }
-    if ((rc = add(out, fd, path)) < 0) {
+    int rc = add(out, fd, path);
+    if (rc < 0) {
         close(fd);
         unlink(path);
     }
@@ -219,7 +252,7 @@ static int listen_unix(turbo__listener **out, const char *path, int backlog, cha
 int turbo__listener_open(turbo__listener **out, const char *address, int backlog, size_t spread, char *err,
                          size_t size) {
     turbo__listener *list = NULL;
-    int rc = strncmp(address, "unix:", 5) == 0 ? listen_unix(&list, address + 5, backlog, err, size)
+    int rc = strncmp(address, "unix:", 5) == 0 ? listen_unix(&list, address, backlog, err, size)
                                                : listen_host(&list, address, backlog, spread, err, size);
     if (rc < 0) {
         turbo__listener_free(list);

@@ -8,6 +8,12 @@
 
 int turbo__loop_error(int uv_code) { return uv_code >= 0 ? 0 : turbo__os_error(-uv_code); }
 
+const char *turbo__loop_cause(char *text, size_t size, int system_error, int rc) {
+    if (system_error == 0)
+        return turbo_strerror(rc);
+    return uv_strerror_r(-system_error, text, size);
+}
+
 static void on_idle(uv_idle_t *idle) { (void)idle; }
 
 /* Turns may make members leave, so the count is read each time. */

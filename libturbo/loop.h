@@ -64,4 +64,9 @@ void turbo__loop_free(turbo__loop *loop);
 /** Our code for a libuv code. */
 int turbo__loop_error(int uv_code);
 
+/** Why a call failed, in English as turbo_strerror(): what the system says, or without that (0) our own sentence for rc.
+ *  strerror() is not for libraries: another thread may call it too.
+ *  @return text. Thread: any. */
+const char *turbo__loop_cause(char *text, size_t size, int system_error, int rc);
+
 #endif

@@ -4,6 +4,7 @@
 #endif
 #include "static_files.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "answer.h"
 #include "fields.h"
 #include "file.h"
+#include "loop.h"
 #include "mem.h"
 #include "os/os.h"
 #include "request.h"
@@ -184,14 +186,22 @@ void turbo__static_free_all(turbo__static *first) {
     }
 }
 
-static int static_new(turbo__static **out, const char *root, const turbo_route_options *options) {
+static int refuse_root(turbo_server *server, const char *root, int system_error, int rc) {
+    char cause[128];
+    (void)snprintf(server->error, sizeof server->error, "the directory %.128s cannot be opened: %s", root,
+                   turbo__loop_cause(cause, sizeof cause, system_error, rc));
+    return rc;
+}
+
+static int static_new(turbo__static **out, turbo_server *server, const char *root, const turbo_route_options *options) {
     turbo__static *dir = turbo__calloc(1, sizeof *dir);
     if (dir == NULL)
-        return TURBO_ENOMEM;
+        return refuse_root(server, root, 0, TURBO_ENOMEM);
     int rc = turbo__os_root_open(&dir->root, root);
     if (rc < 0) {
+        int system_error = errno;
         turbo__free(dir);
-        return rc;
+        return refuse_root(server, root, system_error, rc);
     }
     turbo__route_options_static(options, &dir->options, &dir->dot_files);
     *out = dir;
@@ -211,12 +221,9 @@ int turbo_server_route_static(turbo_server *server, const char *pattern, const c
         (void)snprintf(server->error, sizeof server->error, "\"%.64s\" does not end in {name...}", pattern);
         return TURBO_EINVAL;
     }
-    int rc = static_new(&dir, root, options);
-    if (rc < 0) {
-        (void)snprintf(server->error, sizeof server->error, "the directory %.128s cannot be opened: %s", root,
-                       turbo_strerror(rc));
+    int rc = static_new(&dir, server, root, options);
+    if (rc < 0)
         return rc;
-    }
     if ((rc = turbo__server_route(&route, server, "GET", pattern, options, on_request, dir)) < 0) {
         turbo__static_free_all(dir);
         return rc;

@@ -66,7 +66,7 @@ ssize_t turbo__os_sendfile(int sock, int fd, uint64_t offset, size_t len);
  *          TURBO_ESYS. Blocks for the disk. */
 int turbo__os_file_open(int *out, const char *path);
 
-/** Open a directory as a root for the next. @return as turbo__os_file_open(). */
+/** Open a directory as a root for the next. @return as turbo__os_file_open(); errno says more. */
 int turbo__os_root_open(int *out, const char *path);
 
 /** Open a file below a root, never outside it: whatever links and ".." the path goes over.

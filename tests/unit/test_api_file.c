@@ -142,10 +142,12 @@ Test(api_file, directories_that_cannot_be_served) {
     cr_expect_eq(add(server, "...}", f.root), TURBO_EINVAL);
     cr_expect_eq(add(server, "s/{path...}", f.root), TURBO_EINVAL);
     cr_expect_eq(add(server, "/s/{path...}", files_path(&f, "none")), TURBO_ENOENT);
-    cr_expect_not_null(strstr(turbo_server_error(server), "/none"));
+    cr_expect_not_null(strstr(turbo_server_error(server), "/none cannot be opened: no such file or directory"));
     cr_expect_eq(add(server, "/s/{path...}", files_path(&f, "a")), TURBO_ENOENT);
+    cr_expect_not_null(strstr(turbo_server_error(server), "/a cannot be opened: not a directory"));
     be_somebody(0);
     cr_expect_eq(add(server, "/s/{path...}", files_path(&f, "closed/dir")), TURBO_EACCES);
+    cr_expect_not_null(strstr(turbo_server_error(server), "/closed/dir cannot be opened: permission denied"));
     be_somebody(1);
     allow_descriptors(0);
     cr_expect_eq(add(server, "/s/{path...}", f.root), TURBO_EMFILE);

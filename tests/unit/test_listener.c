@@ -221,6 +221,57 @@ Test(listener, a_file_that_is_no_socket_is_left_alone, .init = make_dir, .fini =
     cr_expect(stat(path, &info) == 0 && S_ISREG(info.st_mode));
 }
 
+static const struct refused {
+    const char *address;
+    int rc;
+    const char *text;
+} refused[] = {
+    {"localhost:99999", TURBO_EADDR, "\"localhost:99999\": the port is out of range 0..65535"},
+    {":65536", TURBO_EADDR, "\":65536\": the port is out of range 0..65535"},
+    {"a:99999999999999999999999", TURBO_EADDR, "\"a:99999999999999999999999\": the port is out of range 0..65535"},
+    {"localhost", TURBO_EADDR, "\"localhost\": no address: expected host:port or unix:/path"},
+    {"localhost:", TURBO_EADDR, "\"localhost:\": no address: expected host:port or unix:/path"},
+    {"localhost:80a", TURBO_EADDR, "\"localhost:80a\": no address: expected host:port or unix:/path"},
+    {"unix:/nonexistent/x.sock", TURBO_EADDR, "cannot listen on unix:/nonexistent/x.sock: no such file or directory"},
+    {"unix:/dev/null/x.sock", TURBO_EADDR, "cannot listen on unix:/dev/null/x.sock: not a directory"},
+    {"192.0.2.1:0", TURBO_EADDR, "cannot listen on 192.0.2.1:0: address not available"},
+};
+
+Test(listener, errors_name_the_cause) {
+    turbo__listener *list = NULL;
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        cr_expect_eq(turbo__listener_open(&list, refused[i].address, 8, 1, err, sizeof err), refused[i].rc);
+        cr_expect_str_eq(err, refused[i].text);
+    }
+    cr_expect_null(list);
+}
+
+Test(listener, errors_of_what_is_in_use_name_the_cause, .init = make_dir, .fini = remove_dir) {
+    turbo__listener *list = open_on("127.0.0.1:0", 1), *named = open_on(address, 1), *second = NULL;
+    char port[64];
+    snprintf(port, sizeof port, "127.0.0.1:%u", (unsigned)list->port);
+    for (size_t spread = 1; spread <= 2; spread++) {
+        cr_expect_eq(turbo__listener_open(&second, port, 8, spread, err, sizeof err), TURBO_EADDRINUSE);
+        cr_expect_not_null(strstr(err, ": address already in use"), "%s", err);
+    }
+    cr_expect_eq(turbo__listener_open(&second, address, 8, 1, err, sizeof err), TURBO_EADDRINUSE);
+    cr_expect_not_null(strstr(err, ": address already in use"), "%s", err);
+    turbo__listener_free(list);
+    turbo__listener_free(named);
+}
+
+Test(listener, long_addresses_leave_room_for_the_cause) {
+    char address_of_port[400], path_too_long[400] = "unix:/";
+    turbo__listener *list = NULL;
+    memset(address_of_port, 'h', 390);
+    strcpy(address_of_port + 390, ":1");
+    memset(path_too_long + 6, 'p', 390);
+    cr_expect_eq(turbo__listener_open(&list, address_of_port, 8, 1, err, sizeof err), TURBO_EADDR);
+    cr_expect_not_null(strstr(err, "host name too long"), "%s", err);
+    cr_expect_eq(turbo__listener_open(&list, path_too_long, 8, 1, err, sizeof err), TURBO_EADDR);
+    cr_expect_not_null(strstr(err, "bytes is expected"), "%s", err);
+}
+
 Test(listener, unix_path_at_its_longest_and_one_more) {
     char longest[160] = "unix:/tmp/";
     size_t room = sizeof((struct sockaddr_un *)0)->sun_path;
