@@ -21,7 +21,7 @@ enum {
     TURBO_EADDR = -9,       /* the address cannot be parsed, resolved or bound here             */
     TURBO_EACCES = -10,     /* permission denied by the system                                  */
     TURBO_EMFILE = -11,     /* the process or the system is out of file descriptors             */
-    TURBO_ESYS = -12,       /* another system call failed; the log has the details              */
+    TURBO_ESYS = -12,       /* another system call failed                                       */
     TURBO_ETOOBIG = -13,    /* larger than a limit allows                                       */
     TURBO_ETOONEW = -14,    /* the caller was built for a newer library than the one that runs  */
     TURBO_ENOTSUP = -15,    /* this build or this configuration cannot do it                    */

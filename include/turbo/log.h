@@ -9,12 +9,19 @@
 extern "C" {
 #endif
 
-/** Levels, the most important first. */
+/**
+ * Levels, the most important first. There is no access log, and no line for a start; what was wrong with a set-up call says
+ * turbo_server_error().
+ *
+ * WARN: a handler has failed; connections cannot be accepted for now, or an address has connections_per_address_max of
+ * them; most clients leave before their answer (queue_patience). Of all these at most one line a second a server. And the
+ * end, when requests were left without an answer.
+ */
 enum {
-    TURBO_LOG_ERROR = 1, /* something failed that the operator should look at */
-    TURBO_LOG_WARN = 2,  /* something is wrong but service goes on            */
-    TURBO_LOG_INFO = 3,  /* start, stop, and what was lost                    */
-    TURBO_LOG_DEBUG = 4  /* for people who work on the library                */
+    TURBO_LOG_ERROR = 1, /* something failed that the operator should look at; nothing so far      */
+    TURBO_LOG_WARN = 2,  /* something is wrong but service goes on                                 */
+    TURBO_LOG_INFO = 3,  /* the end: how many requests were taken, answered, shed, dropped         */
+    TURBO_LOG_DEBUG = 4  /* for people who work on the library: requests that were refused, and why */
 };
 
 /**
