@@ -145,6 +145,10 @@ TURBO_API int turbo_server_run(turbo_server *server);
  *
  * Taken is every request of which at least one byte has arrived; idle connections are closed.
  *
+ * Not to be called in a signal handler: it takes a lock, which the thread that the signal interrupts may hold.
+ * turbo_server_run() handles SIGINT and SIGTERM. A program that starts and waits by itself has its handler write to a pipe
+ * that one of its threads reads, or a thread that waits in sigwait(), and calls this there.
+ *
  * @param server  not NULL.
  * @param fn      called once when the server has stopped, on a thread of the library or during the call; may be NULL.
  * @param user    handed to fn.
@@ -157,7 +161,7 @@ TURBO_API int turbo_server_run(turbo_server *server);
 TURBO_API int turbo_server_stop(turbo_server *server, turbo_stopped_fn fn, void *user);
 
 /**
- * End a drain now: what is not answered yet is abandoned. As turbo_server_stop() otherwise.
+ * End a drain now: what is not answered yet is abandoned. As turbo_server_stop() otherwise, so not in a signal handler.
  *
  * @param server  not NULL.
  * @return 0; TURBO_ESTATE when it was not started.
