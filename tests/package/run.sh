@@ -1,13 +1,14 @@
 #!/bin/sh
 # Install into a clean prefix, then build and run a program through pkg-config and the CMake package, shared and
-# static each. usage: run.sh BUILD_DIR
+# static each; and with the source tree as a part of its project. usage: run.sh BUILD_DIR
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-work=$1/package-test
+build=$(cd "$1" && pwd)
+work=$build/package-test
 rm -rf "$work"
 mkdir -p "$work/cmake"
 prefix=$work/prefix
-cmake --install "$1" --prefix "$prefix" >/dev/null
+cmake --install "$build" --prefix "$prefix" >/dev/null
 pc=$(dirname "$(find "$prefix" -name turbo.pc)")
 lib=$(dirname "$pc")
 export PKG_CONFIG_PATH="$pc"
@@ -30,3 +31,15 @@ cmake --build "$work/cmake/build" >/dev/null
 "$work/cmake/build/shared"
 "$work/cmake/build/static"
 echo "CMake package, shared and static: ok"
+
+# Where the library was found to be built from, the same again.
+setting() { sed -n "s/^\($1:[A-Z]*=..*\)/-D\1/p" "$build/CMakeCache.txt"; }
+cmake -S "$work/cmake" -B "$work/cmake/tree" -DTURBO_SOURCE="$(dirname "$(dirname "$here")")" \
+  $(setting TURBO_LIBC_MALLOC) $(setting LLHTTP_SOURCE_DIR) >/dev/null
+cmake --build "$work/cmake/tree" -j2 >/dev/null
+"$work/cmake/tree/shared"
+"$work/cmake/tree/static"
+if grep -qi criterion "$work/cmake/tree/CMakeCache.txt"; then echo "add_subdirectory() looks for Criterion" >&2; exit 1; fi
+cmake --install "$work/cmake/tree" --prefix "$work/cmake/nothing" >/dev/null
+if [ -e "$work/cmake/nothing" ]; then echo "add_subdirectory() installs libturbo with its user" >&2; exit 1; fi
+echo "CMake add_subdirectory(), shared and static: ok"
