@@ -14,7 +14,7 @@ RUNS = 3
 
 .PHONY: help deps build build-all run run-c test test-freethreaded chaos chaos-processes stop soak soak-python coverage fuzz \
         bench bench-peers bench-phases bench-python bench-batch bench-convoy bench-loops bench-parallel bench-instructions \
-        bench-memory overload sweep docs install clean
+        bench-memory overload sweep docs install uninstall clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
@@ -47,6 +47,7 @@ help:
 	@echo "               SWEEP_ROUNDS, SWEEP_SECONDS); DOCS=1 writes docs/results.md, else all goes into build/"
 	@echo "make docs      write docs/settings.md from the library's table"
 	@echo "make install   install to PREFIX (default /usr/local), under DESTDIR when given"
+	@echo "make uninstall remove what the last make install has put there: the same PREFIX, and DESTDIR when given"
 	@echo "make clean     remove build/"
 
 deps:
@@ -179,6 +180,10 @@ docs: build-all
 
 install: build
 	DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"
+	@cp build/release/install_manifest.txt build/installed.txt # tests install too, elsewhere
+
+uninstall:
+	@sh scripts/uninstall.sh build/installed.txt "$(PREFIX)" "$(DESTDIR)"
 
 clean:
 	rm -rf build

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install into a clean prefix, then build and run a program through pkg-config and the CMake package, shared and
-# static each; and with the source tree as a part of its project. usage: run.sh BUILD_DIR
+# static each; and with the source tree as a part of its project. Uninstall. usage: run.sh BUILD_DIR
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
@@ -43,3 +43,19 @@ if grep -qi criterion "$work/cmake/tree/CMakeCache.txt"; then echo "add_subdirec
 cmake --install "$work/cmake/tree" --prefix "$work/cmake/nothing" >/dev/null
 if [ -e "$work/cmake/nothing" ]; then echo "add_subdirectory() installs libturbo with its user" >&2; exit 1; fi
 echo "CMake add_subdirectory(), shared and static: ok"
+
+# What is not libturbo's own stays. To another place than the last install's nothing is removed.
+uninstall() { sh "$here/../../scripts/uninstall.sh" "$build/install_manifest.txt" "$@"; }
+left() { (cd "$1" && find . -type f -o -type l -o -name turbo) | sort | tr '\n' ' '; }
+must() { [ "$1" = "$2" ] || { echo "uninstall: left: $1; not: $2" >&2; exit 1; }; }
+before=$(left "$prefix")
+DESTDIR=$work/stage cmake --install "$build" --prefix /opt/turbo >/dev/null
+if uninstall "$prefix" 2>/dev/null; then echo "uninstall: took another install's manifest" >&2; exit 1; fi
+must "$(left "$prefix")" "$before"
+uninstall /opt/turbo/ "$work/stage" >/dev/null
+must "$(left "$work/stage/opt")" "./turbo "
+cmake --install "$build" --prefix "$prefix" >/dev/null
+touch "$prefix/include/turbo/others.h"
+uninstall "$prefix" >/dev/null
+must "$(left "$prefix")" "./include/turbo ./include/turbo/others.h "
+echo "uninstall: ok"
