@@ -18,8 +18,10 @@ LD_LIBRARY_PATH=$lib "$work/pc-shared"
 echo "pkg-config, shared: ok"
 if LD_LIBRARY_PATH=$lib ldd "$work/pc-shared" | grep -q "$lib/libturbo.so.0"; then :; else echo "not linked to the installed library" >&2; exit 1; fi
 
-cc "$here/get.c" $(pkg-config --cflags turbo) -Wl,-Bstatic -L"$lib" -lturbo -Wl,-Bdynamic \
-  $(pkg-config --static --libs turbo | sed 's/-lturbo//') -o "$work/pc-static"
+# The commands of README.md.
+cc "$here/get.c" $(pkg-config --cflags --libs turbo) -Wl,-rpath,$(pkg-config --variable=libdir turbo) -o "$work/pc-rpath"
+"$work/pc-rpath"
+cc "$here/get.c" $(pkg-config --static --cflags --libs turbo | sed 's/-lturbo/-l:libturbo.a/') -o "$work/pc-static"
 "$work/pc-static"
 if ldd "$work/pc-static" | grep -qE 'libturbo|mimalloc'; then echo "static program needs libturbo.so or mimalloc" >&2; exit 1; fi
 echo "pkg-config, static: ok"
