@@ -1,24 +1,27 @@
 # Findllhttp: sets llhttp_FOUND and the target llhttp::llhttp.
 #
 # An installed libllhttp first (pkg-config, then its CMake package), else the C sources that Debian's node-llhttp
-# carries, or those in LLHTTP_SOURCE_DIR. Sources are compiled into libturbo: they are no library of their own.
+# carries, or those in LLHTTP_SOURCE_DIR. Sources are compiled into libturbo: they are no library of their own. For an
+# installed one llhttp_DEPENDENCY is how who links the static libturbo finds it, too.
 set(LLHTTP_SOURCE_DIR "" CACHE PATH "Directory with llhttp's api.c, http.c, llhttp.c; empty: search")
 
 if(NOT LLHTTP_SOURCE_DIR)
   find_package(PkgConfig QUIET)
   if(PkgConfig_FOUND)
-    pkg_check_modules(PC_LLHTTP QUIET IMPORTED_TARGET libllhttp)
+    pkg_check_modules(PC_LLHTTP QUIET IMPORTED_TARGET GLOBAL libllhttp)
   endif()
   if(PC_LLHTTP_FOUND)
     add_library(llhttp::llhttp ALIAS PkgConfig::PC_LLHTTP)
     set(llhttp_FOUND TRUE)
+    set(llhttp_DEPENDENCY "pkg_check_modules(PC_LLHTTP REQUIRED IMPORTED_TARGET GLOBAL libllhttp)")
     set(llhttp_PC libllhttp)
     return()
   endif()
-  find_package(llhttp QUIET CONFIG)
+  find_package(llhttp QUIET CONFIG GLOBAL)
   if(TARGET llhttp::llhttp_shared)
     add_library(llhttp::llhttp ALIAS llhttp::llhttp_shared)
     set(llhttp_FOUND TRUE)
+    set(llhttp_DEPENDENCY "find_dependency(llhttp)")
     set(llhttp_PC libllhttp)
     return()
   endif()
