@@ -212,8 +212,8 @@ static void log_failure(turbo_request *req, const char *what) {
     turbo_str method = turbo_request_method(req);
     if (turbo_request_cancelled(req) || turbo__body_failure(req) != 500)
         return;
-    turbo__server_log_rarely(req->server, TURBO_LOG_WARN, "%.*s %.100s: %s", (int)(method.len < 32 ? method.len : 32),
-                             method.data, req->route == NULL ? "" : req->route->pattern->text, what);
+    turbo__server_warn(req->server, TURBO__WARN_HANDLER, "%.*s %.100s: %s", (int)(method.len < 32 ? method.len : 32),
+                       method.data, req->route == NULL ? "" : req->route->pattern->text, what);
 }
 
 static int fail(turbo_request *req) {

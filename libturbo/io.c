@@ -109,7 +109,7 @@ static void place_socket(turbo__io *io, int fd, const turbo__peer *peer) {
 static void refuse_socket(turbo__io *io, int fd) {
     turbo__count(&io->refused, 1);
     turbo__admission_unreserve(&io->server->admission);
-    turbo__server_log_rarely(io->server, TURBO_LOG_WARN, "an address has connections_per_address_max connections");
+    turbo__server_warn(io->server, TURBO__WARN_ADDRESS, "an address has connections_per_address_max connections");
     close(fd);
 }
 
@@ -131,8 +131,8 @@ static int accept_one(turbo__acceptor *acceptor) {
         return 1;
     if (fd < 0) {
         turbo__count(&io->accept_errors, 1);
-        turbo__server_log_rarely(io->server, TURBO_LOG_WARN, "cannot accept connections for now: %s",
-                                 turbo_strerror(fd));
+        turbo__server_warn(io->server, TURBO__WARN_ACCEPT, "cannot accept connections for now: %s",
+                           turbo_strerror(fd));
         pause_accept(io, 0);
         return 0;
     }

@@ -393,10 +393,10 @@ void turbo__queue_sweep(turbo_shard *shard) {
 void turbo__queue_learn(turbo_shard *shard) {
     turbo__patience *patience = &shard->patience;
     if (turbo__patience_has_news(patience) && turbo__patience_look(patience, turbo__clock_ns()))
-        turbo__server_log_rarely(shard->server, TURBO_LOG_WARN,
-                                 "shard %u: most clients leave before their answer: what has waited for %llu ms is shed",
-                                 (unsigned)shard->index,
-                                 (unsigned long long)(turbo__patience_limit_ns(patience) / 1000000));
+        turbo__server_warn(shard->server, TURBO__WARN_PATIENCE,
+                           "shard %u: most clients leave before their answer: what has waited for %llu ms is shed",
+                           (unsigned)shard->index,
+                           (unsigned long long)(turbo__patience_limit_ns(patience) / 1000000));
 }
 
 int turbo__queue_may_go_on(turbo_shard *shard) {

@@ -127,18 +127,18 @@ int turbo__server_accepts(turbo_server *server) {
     return state < TURBO__SERVER_RUNNING ? TURBO_ESTATE : TURBO_ECLOSED;
 }
 
-void turbo__server_log_rarely(turbo_server *server, int32_t level, const char *format, ...) {
+void turbo__server_warn(turbo_server *server, unsigned what, const char *format, ...) {
     char text[256];
-    uint64_t now = turbo__clock_ns(), last = atomic_load(&server->logged_ns);
+    uint64_t now = turbo__clock_ns(), last = atomic_load(&server->warned_ns[what]);
     va_list args;
     if (last != 0 && now - last < 1000000000)
         return;
-    if (!atomic_compare_exchange_strong(&server->logged_ns, &last, now))
+    if (!atomic_compare_exchange_strong(&server->warned_ns[what], &last, now))
         return;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    turbo__log_write(&server->log, level, "%s", text);
+    turbo__log_write(&server->log, TURBO_LOG_WARN, "%s", text);
 }
 
 /* -- threads -- */

@@ -26,6 +26,8 @@ enum {
     TURBO__SERVER_FAILED
 };
 
+enum { TURBO__WARN_ACCEPT = 0, TURBO__WARN_ADDRESS, TURBO__WARN_PATIENCE, TURBO__WARN_HANDLER, TURBO__WARNINGS };
+
 struct turbo_server {
     turbo__settings settings;
     turbo__log log;
@@ -52,7 +54,7 @@ struct turbo_server {
     atomic_uint all_closed; /* no I/O loop accepts any more, so none passes a connection on */
     turbo__admission admission;
     _Atomic uint64_t body_memory;
-    _Atomic uint64_t logged_ns; /* turbo__server_log_rarely() */
+    _Atomic uint64_t warned_ns[TURBO__WARNINGS];
 
     /* The control thread sleeps until a stop, and then leads it. All below is guarded by lock. */
     pthread_t control;
@@ -94,8 +96,8 @@ static inline int turbo__server_all_closed(const turbo_server *server) {
     return atomic_load_explicit(&server->all_closed, memory_order_acquire) != 0;
 }
 
-/** Log what would otherwise be said on every turn: at most once a second a server. */
-void turbo__server_log_rarely(turbo_server *server, int32_t level, const char *format, ...)
+/** Warn of what would otherwise be said on every turn: each TURBO__WARN_* at most once a second a server. Thread: any. */
+void turbo__server_warn(turbo_server *server, unsigned what, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* What loops and shards report to the control thread. Thread: any. */

@@ -14,7 +14,7 @@ extern "C" {
  * turbo_server_error().
  *
  * WARN: a handler has failed; connections cannot be accepted for now, or an address has connections_per_address_max of
- * them; most clients leave before their answer (queue_patience). Of all these at most one line a second a server. And the
+ * them; most clients leave before their answer (queue_patience). Of each of these at most one line a second a server. And the
  * end, when requests were left without an answer.
  */
 enum {

@@ -109,7 +109,7 @@ static void note_line(void *user, int32_t level, const char *message) {
 
 /* As if the last line were long ago. */
 static void forget_lines(turbo_server *server) {
-    atomic_store(&server->logged_ns, 0);
+    atomic_store(&server->warned_ns[TURBO__WARN_HANDLER], 0);
     atomic_store(&logged.lines, 0);
 }
 
