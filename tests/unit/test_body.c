@@ -165,6 +165,33 @@ Test(body, is_full_at_the_window) {
     rig_end(&r);
 }
 
+/* What a part costs beside its bytes, and the least that it may have. */
+#define PIECE_HEAD sizeof(turbo__piece)
+#define PIECE_LEAST 4096
+
+Test(body, memory_of_the_server_is_exact_and_a_small_part_costs_as_much_as_4_kib) {
+    static const size_t lengths[] = {1, PIECE_LEAST - 1, PIECE_LEAST, PIECE_LEAST + 1, 10000};
+    static const char data[10000] = "";
+    rig r;
+    upload_prepare(&r, 0, "");
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        size_t len = lengths[i], cost = PIECE_HEAD + (len < PIECE_LEAST ? PIECE_LEAST : len);
+        for (int more = -1; more <= 1; more++) {
+            turbo_request *req = bare(&r, 50000);
+            r.server->settings.body_memory_max_bytes = cost + (size_t)more;
+            cr_expect_eq(turbo__body_put(req, data, len), more < 0 ? TURBO_ENOMEM : 0, "%zu bytes, %d", len, more);
+            cr_expect_eq(atomic_load(&r.server->body_memory), more < 0 ? 0 : cost, "%zu bytes, %d", len, more);
+            if (more >= 0 && len < PIECE_LEAST)
+                cr_expect_eq(turbo__body_put(req, data, PIECE_LEAST - len), 0, "up to that it costs nothing");
+            if (more >= 0)
+                cr_expect_eq(turbo__body_put(req, data, 1), TURBO_ENOMEM);
+            turbo_request_release(req);
+        }
+    }
+    cr_expect_eq(atomic_load(&r.server->body_memory), 0);
+    rig_end(&r);
+}
+
 Test(body, that_is_not_read_is_not_read_from_the_client_and_goes_on_at_half) {
     for (size_t i = 0; i < UPLOAD_TOPOLOGIES; i++) {
         rig r;
