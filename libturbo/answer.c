@@ -144,7 +144,7 @@ static const char *explain(int32_t status) {
     return status == 505 ? "HTTP Version Not Supported: HTTP/1.1 and HTTP/1.0 are" : turbo__status_text(status);
 }
 
-/* It is only for now (RFC 9110 15.6.4). Without memory the answer goes without the field. */
+/* It is only for now. Without memory the answer goes without the field. */
 static void add_retry_after(turbo_request *req) {
     char seconds[16];
     if (req->route == NULL || req->route->retry_after_s == 0)
@@ -172,7 +172,7 @@ static void fill_status(turbo_request *req, int32_t status, const char *reason) 
 int turbo__answer_status(turbo_request *req, int32_t status, const char *reason) {
     if (turbo__request_claim(req, TURBO__OPEN, TURBO__ENDED) < 0)
         return come_late(req);
-    if (status == 503)
+    if (status == 503 || status == 429) /* RFC 9110 15.6.4, RFC 6585 4 */
         add_retry_after(req);
     fill_status(req, status, reason);
     finish(req);

@@ -178,14 +178,22 @@ int turbo__body_rest_is_short(const turbo_request *req) {
     return req->chunked || req->body_length - body->received <= req->route->body_window;
 }
 
-int32_t turbo__body_failure(turbo_request *req) {
-    turbo__body *body = req->incoming;
-    if (body == NULL)
-        return 500;
+static uint32_t state_of(turbo__body *body) {
     pthread_mutex_lock(&body->lock);
     uint32_t state = body->state;
     pthread_mutex_unlock(&body->lock);
+    return state;
+}
+
+int32_t turbo__body_failure(turbo_request *req) {
+    uint32_t state = req->incoming == NULL ? TURBO__BODY_WHOLE : state_of(req->incoming);
+    if (state == TURBO__BODY_NO_MEMORY)
+        state = req->route->shed_status;
     return state > TURBO__BODY_DROPPED ? (int32_t)state : 500;
+}
+
+int turbo__body_lacks_memory(turbo_request *req) {
+    return req->incoming != NULL && state_of(req->incoming) == TURBO__BODY_NO_MEMORY;
 }
 
 /* -- the reader's side -- */
@@ -219,7 +227,7 @@ static int ended_with(uint32_t state) {
         return 0;
     case 413:
         return TURBO_ETOOBIG;
-    case 503:
+    case TURBO__BODY_NO_MEMORY:
         return TURBO_ENOMEM;
     default:
         return TURBO_ECLOSED;

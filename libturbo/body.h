@@ -10,8 +10,9 @@
 #include "mailbox.h"
 #include "request.h"
 
-/* What became of a body; above these the status that the library answers, if nobody has answered: 400, 408, 413, ... */
-enum { TURBO__BODY_COMING = 0, TURBO__BODY_WHOLE, TURBO__BODY_DROPPED };
+/* What became of a body; above these the status that the library answers, if nobody has answered: 400, 408, 413, ...
+ * Without memory that is the route's shed_status, which may be another. */
+enum { TURBO__BODY_COMING = 0, TURBO__BODY_WHOLE, TURBO__BODY_DROPPED, TURBO__BODY_NO_MEMORY = 503 };
 
 /* Bytes that wait for the reader. */
 typedef struct turbo__piece {
@@ -73,6 +74,9 @@ int turbo__body_rest_is_short(const turbo_request *req);
 
 /** The status for a handler that failed: the one that its body ended with, else 500. Thread: any. */
 int32_t turbo__body_failure(turbo_request *req);
+
+/** Whether there was no memory for a part of it: a handler that has not begun has nothing to begin with. Thread: any. */
+int turbo__body_lacks_memory(turbo_request *req);
 
 /** Call what turbo_request_on_body() registered. Thread: the request's shard. */
 void turbo__body_call(turbo_request *req);

@@ -258,7 +258,8 @@ static int refuse(turbo__exchange *ex, turbo_request *req, int status, const cha
 }
 
 /* A streamed body will not be whole. Its handler is told, and the answer is its to give; turbo_request_fail() answers
- * with this status. @return 1: stop. */
+ * with this status. Without memory a handler that has not begun is not begun: its shard sheds the request in its place, as
+ * only there is known which comes first. @return 1: stop. */
 static int end_streamed(turbo__exchange *ex, turbo_request *req, int status) {
     turbo_request_retain(req);
     req->keep_alive = 0;
@@ -371,7 +372,7 @@ static int on_streamed_body(turbo__exchange *ex, turbo_request *req, const char 
     turbo_request_retain(req); /* the reader may be called, and answer */
     int rc = turbo__body_put(req, data, len);
     if (rc < 0)
-        rc = end_streamed(ex, req, 503);
+        rc = end_streamed(ex, req, TURBO__BODY_NO_MEMORY);
     else if (ex->current == req && (req->chunked || body->received < req->body_length))
         conn->full = turbo__body_is_full(req) != 0;
     turbo_request_release(req);
@@ -415,7 +416,7 @@ static int on_trailer(turbo__conn *conn, turbo_str name, turbo_str value) {
         return 0;
     if (turbo__trailers_add(req->incoming != NULL ? &req->incoming->trailers : &req->trailers, name, value) == 0)
         return 0;
-    return req->incoming != NULL ? end_streamed(ex, req, 503) : no_memory(ex, req);
+    return req->incoming != NULL ? end_streamed(ex, req, TURBO__BODY_NO_MEMORY) : no_memory(ex, req);
 }
 
 static int end_of_streamed(turbo__exchange *ex, turbo_request *req) {

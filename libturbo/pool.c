@@ -3,6 +3,7 @@
 #include "pool.h"
 
 #include "answer.h"
+#include "body.h"
 #include "mem.h"
 #include "queue.h"
 #include "turbo/error.h"
@@ -107,6 +108,10 @@ static int is_to_run(turbo__pool *pool, turbo_request *req) {
     }
     if (turbo__queue_is_late(req, &now_ns)) {
         turbo__queue_expire(req);
+        return 0;
+    }
+    if (turbo__body_lacks_memory(req)) {
+        (void)turbo__answer_shed(req);
         return 0;
     }
     if (req->route->handler_timeout_ns != 0)

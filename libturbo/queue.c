@@ -2,6 +2,7 @@
 #include "queue.h"
 
 #include "answer.h"
+#include "body.h"
 #include "turbo/error.h"
 
 /* How often those that wait at a full gate are looked at: this often, or eight times in the shortest time allowed. */
@@ -300,6 +301,11 @@ size_t turbo__queue_gather(turbo_shard *shard, uint64_t *now_ns) {
         atomic_exchange(&req->events, 0); /* from here on events come by mail */
         if (turbo__request_is_gone(req) || turbo__queue_is_late(req, now_ns) || is_beyond_patience(shard, req, *now_ns)) {
             end_unrun(shard, req);
+            continue;
+        }
+        if (turbo__body_lacks_memory(req)) {
+            (void)turbo__answer_shed(req);
+            turbo_request_release(req); /* the queue's */
             continue;
         }
         turbo__lane *lane = turbo__lane_of(&shard->lanes, req);

@@ -41,7 +41,7 @@
     X(body_window_bytes, UINT, "bytes", "", 1, 1073741824, 262144,                                                     \
       "Bytes of a streamed body that wait for its handler; then the client waits, until half of it was read")          \
     X(body_memory_max_bytes, UINT, "bytes", "", 0, 1099511627776, 268435456,                                           \
-      "Gathered request bodies of the whole server, and what waits of streamed ones; above it shed_status")            \
+      "Request bodies of the whole server: gathered, and what waits of streamed ones, at least 4 KiB a part; above it shed_status") \
     X(head_timeout_ms, UINT, "ms", "", 0, 86400000, 10000, "A head must be complete in this time, else 408; 0: never") \
     X(body_stall_timeout_ms, UINT, "ms", "", 0, 86400000, 30000,                                                       \
       "A body must go on, and answer bytes must be taken, within this time; 0: never")                                 \

@@ -126,7 +126,7 @@ static const total totals[] = {
     TOTAL(timeouts_head, "counter", "Heads that were too slow"),
     TOTAL(timeouts_body, "counter", "Bodies or clients that stalled"),
     TOTAL(timeouts_idle, "counter", "Idle connections closed"),
-    TOTAL(body_memory, "gauge", "Bytes of gathered bodies held now"),
+    TOTAL(body_memory, "gauge", "Of body_memory_max_bytes: bytes that bodies hold now"),
     TOTAL(timeouts_queue, "counter", "Requests answered without their handler, because they had waited too long for it"),
     TOTAL(timeouts_handler, "counter", "Requests answered 504 because their handler took longer than handler_timeout_ms"),
     TOTAL(refused, "counter", "Connections closed at once: their address had connections_per_address_max"),

@@ -348,15 +348,18 @@ TURBO_API turbo_str turbo_request_body(const turbo_request *req);
  *
  * When a body ends badly and no answer has begun, the answer is the handler's to give; turbo_request_fail(), or a
  * handler that returns a negative number, then answers with the status that fits instead of 500. The connection ends
- * behind it. A request may be answered before its body was read: what is left of it is read away if it is at most
+ * behind it. A request whose body finds no memory before the handler begins is shed, and the handler not run.
+ *
+ * A request may be answered before its body was read: what is left of it is read away if it is at most
  * body_window_bytes, else the connection ends behind the answer; reads then get TURBO_ECLOSED.
  *
  * @param req  not NULL.
  * @param out  receives the part, never empty; valid until the next call for this request, or its last reference.
  * @return 1: a part; 0: the end of the body, after which trailer fields may be read; TURBO_EAGAIN: nothing is there yet,
  *         turbo_request_on_body() tells when to call again; TURBO_ETOOBIG: longer than the route's body_max_bytes
- *         (413); TURBO_ENOMEM: body_memory_max_bytes is reached (503); TURBO_ECLOSED: the client has gone, or the
- *         answer was sent, or the body is malformed (400) or stalled (408). Once it is not 1 or TURBO_EAGAIN, it stays.
+ *         (413); TURBO_ENOMEM: body_memory_max_bytes is reached, where a part counts at least 4 KiB
+ *         (shed_status); TURBO_ECLOSED: the client has gone, or the answer was sent, or the body is malformed (400) or
+ *         stalled (408). Once it is not 1 or TURBO_EAGAIN, it stays.
  *
  * Owns: the request keeps the bytes.
  * Thread: any; one at a time for one request.   Blocks: no.   Reenter: allowed.

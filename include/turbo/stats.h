@@ -37,7 +37,7 @@ typedef struct turbo_stats {
     uint64_t timeouts_head;    /* head not complete in head_timeout_ms                           */
     uint64_t timeouts_body;    /* body stalled for body_stall_timeout_ms                         */
     uint64_t timeouts_idle;    /* connections closed after idle_timeout_ms                       */
-    uint64_t body_memory;      /* bytes of gathered bodies held now                              */
+    uint64_t body_memory;      /* of body_memory_max_bytes: what bodies hold now                 */
     uint64_t timeouts_queue;   /* waited too long for their handler (queue_timeout_ms, queue_patience): shed, or dropped, when
                                   the client went meanwhile                                      */
     uint64_t timeouts_handler; /* of answered: 504, the handler took longer than handler_timeout_ms */

@@ -215,12 +215,13 @@ def test_stalled_is_408(start: Start, server: Server) -> None:
         assert (answer.status, answer.get("Connection")) == (408, "close")
 
 
-def test_no_memory_is_503(start: Start, server: Server) -> None:
-    server = start(server.kind, "--body-memory-max-bytes", "50000")
+@pytest.mark.parametrize("flags,status,retry_after", [([], 503, "1"), (["--shed-status", "429", "--retry-after-s", "5"], 429, "5")])
+def test_no_memory_is_shed_status(start: Start, server: Server, flags: List[str], status: int, retry_after: str) -> None:
+    server = start(server.kind, "--body-memory-max-bytes", "50000", *flags)
     with server.client() as client:
         client.send(head("Content-Length: 200000", "?ms=200") + BODY[:200_000])
         answer = client.answer()
-        assert (answer.status, answer.get("Retry-After"), answer.get("Connection")) == (503, "1", "close")
+        assert (answer.status, answer.get("Retry-After"), answer.get("Connection")) == (status, retry_after, "close")
     check(server.get("/upload", method="POST", body=b"abc"), b"abc")
 
 

@@ -100,6 +100,121 @@ Test(body_end, above_the_memory_of_the_server_is_503) {
     cr_expect_eq(failing_alloc_leaks(), 0);
 }
 
+/* -- no memory: the same status as of a gathered body, and shed if its handler was not run -- */
+
+#define NO_MEMORY "body_memory_max_bytes=1 shed_status=429 retry_after_s=5"
+
+static void expect_shed(rig *r, client *c, int status, const char *retry_after) {
+    cr_expect_eq(upload_answer(r, c), status);
+    cr_expect(retry_after == NULL ? strstr(c->head, "Retry-After") == NULL : client_has(c, retry_after), "%s", c->head);
+    cr_expect(client_has(c, "Connection: close"));
+    cr_expect_eq(client_rest(c), 0);
+    client_close(c, 0);
+}
+
+/* Send a request's head with a part of its body, which has been looked at when the call returns. */
+static void send_in_two_parts(rig *r, client *c, const char *head) {
+    uint64_t before = upload_bytes_in(r);
+    client_send(c, head);
+    RUN_UNTIL(r, upload_bytes_in(r) == before + strlen(head));
+    client_send(c, "x");
+    RUN_UNTIL(r, upload_bytes_in(r) == before + strlen(head) + 1);
+}
+
+Test(body_end, without_memory_before_its_handler_begins_is_shed) {
+    static const char *const paths[] = {"/", "/up", "/own", "/fails"};
+    for (size_t i = 0; i < UPLOAD_TOPOLOGIES; i++) {
+        rig r;
+        client first, c;
+        upload_prepare(&r, i, NO_MEMORY " inflight_max=1");
+        upload_route(&r, "/own", "body=streamed shed_status=503 retry_after_s=7", answer_ok, NULL);
+        upload_route(&r, "/fails", "body=streamed retry_after_s=0", NULL, NULL);
+        rig_start(&r);
+        for (size_t n = 0; n < 4; n++) {
+            char head[200];
+            client_open(&first, turbo_server_port(r.server));
+            client_send(&first, GET);
+            upload_request(&r, n);
+            client_open(&c, turbo_server_port(r.server));
+            (void)snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc", paths[n]);
+            send_in_two_parts(&r, &c, head);
+            upload_reply(&r, n, "first");
+            cr_expect_eq(upload_answer(&r, &first), 200);
+            client_close(&first, 0);
+            expect_shed(&r, &c, n == 2 ? 503 : 429, n == 2 ? "Retry-After: 7" : n == 3 ? NULL : "Retry-After: 5");
+        }
+        upload_settle(&r);
+        cr_expect_eq(r.seen.count, 4, "no handler was run");
+        expect_all_accounted(r.server, 8, 4, 4, 0, 0);
+        cr_expect_eq(upload_stats(&r).timeouts_queue, 0);
+        cr_expect_eq(atomic_load(&r.server->body_memory), 0);
+        client_open(&c, turbo_server_port(r.server));
+        upload_end(&r, &c);
+    }
+}
+
+typedef struct pooled {
+    atomic_int begun, go;
+} pooled;
+
+static int wait_in_pool(turbo_request *req, void *user) {
+    pooled *pool = user;
+    atomic_fetch_add(&pool->begun, 1);
+    AWAIT(atomic_load(&pool->go));
+    return turbo_request_reply(req, 200, NULL, "ok", 2);
+}
+
+Test(body_end, without_memory_while_it_waits_for_a_thread_is_shed) {
+    rig r;
+    client first, c;
+    pooled pool = {0};
+    upload_prepare(&r, 0, NO_MEMORY);
+    upload_route(&r, "/pool", "body=streamed threads=1", wait_in_pool, &pool);
+    atomic_store(&r.seen.runs, 1);
+    rig_start(&r);
+    client_open(&first, turbo_server_port(r.server));
+    client_send(&first, "GET /pool HTTP/1.1\r\nHost: a\r\n\r\n");
+    AWAIT(atomic_load(&pool.begun) == 1);
+    client_open(&c, turbo_server_port(r.server));
+    client_send(&c, HEAD("/pool", "Content-Length: 9\r\n"));
+    AWAIT(turbo_shard_inflight(turbo_server_shard(r.server, 0)) == 2);
+    send_in_two_parts(&r, &c, "abc");
+    atomic_store(&pool.go, 1);
+    cr_expect_eq(upload_answer(&r, &first), 200);
+    client_close(&first, 0);
+    expect_shed(&r, &c, 429, "Retry-After: 5");
+    cr_expect_eq(atomic_load(&pool.begun), 1);
+    expect_all_accounted(r.server, 2, 1, 1, 0, 0);
+    client_open(&c, turbo_server_port(r.server));
+    upload_end(&r, &c);
+}
+
+Test(body_end, without_memory_behind_its_handlers_begin_is_the_handlers_to_answer) {
+    for (size_t i = 0; i < UPLOAD_TOPOLOGIES; i++) {
+        rig r;
+        client c;
+        turbo_str part;
+        upload_start(&r, &c, i, NO_MEMORY);
+        client_send(&c, HEAD("/up", "Content-Length: 9\r\n"));
+        turbo_request *req = upload_request(&r, 0);
+        client_send(&c, "abc");
+        cr_expect_eq(upload_read_part(&r, req, &part), TURBO_ENOMEM);
+        cr_expect_eq(turbo_request_fail(req), 0);
+        upload_flush(&r);
+        expect_shed(&r, &c, 429, "Retry-After: 5");
+        client_open(&c, turbo_server_port(r.server));
+        client_send(&c, HEAD("/up", "Content-Length: 9\r\n"));
+        req = upload_request(&r, 1);
+        client_send(&c, "abc");
+        cr_expect_eq(upload_read_part(&r, req, &part), TURBO_ENOMEM);
+        upload_reply(&r, 1, "mine");
+        cr_expect_eq(upload_answer(&r, &c), 200);
+        cr_expect_str_eq(c.body, "mine");
+        expect_all_accounted(r.server, 2, 2, 0, 0, 0);
+        upload_end(&r, &c);
+    }
+}
+
 static void expect_gone(rig *r, size_t i, int waits) {
     turbo_request *req = upload_request(r, i);
     turbo_str part;
