@@ -205,6 +205,9 @@ static void on_fin(turbo__conn *conn) {
     turbo__conn_finish(conn, 1);
 }
 
+/* The message being read has its answer already: the rest of its body is read away, for the sake of what is behind it. */
+static int reads_away(const turbo__conn *conn) { return conn->phase == TURBO__PHASE_BODY && conn->owed == 0; }
+
 static void take_bytes(turbo__conn *conn, const char *data, size_t len) {
     turbo__count(&conn->group->bytes_in, len);
     if (conn->finishing) {
@@ -213,7 +216,8 @@ static void take_bytes(turbo__conn *conn, const char *data, size_t len) {
             conn->mark_ms = now_ms(conn);
         return;
     }
-    conn->mark_ms = now_ms(conn);
+    if (!conn->group->draining || !reads_away(conn)) /* else the client would make a drain as long as it likes */
+        conn->mark_ms = now_ms(conn);
     parse(conn, data, len);
 }
 
@@ -314,6 +318,8 @@ static uint8_t waits_for(const turbo__conn *conn) {
         return WAIT_SEND;
     if (conn->phase == TURBO__PHASE_HEAD)
         return WAIT_HEAD;
+    if (conn->group->draining && reads_away(conn)) /* nothing is owed: as between two requests */
+        return WAIT_IDLE;
     if (conn->phase == TURBO__PHASE_BODY) /* nobody is slow who waits to be asked (RFC 9110 10.1.1), or is not read */
         return conn->unasked || conn->paused ? WAIT_NOTHING : WAIT_BODY;
     return conn->owed > 0 ? WAIT_NOTHING : WAIT_IDLE;
@@ -330,8 +336,8 @@ static uint64_t body_deadline(const turbo__conn *conn) {
     return sooner(behind(conn->mark_ms, s->body_stall_timeout_ms), behind(conn->head_ms, s->body_timeout_ms));
 }
 
-/* A drain gives silent connections drain_idle_ms from its begin, or from their last answer, which may not have said
- * that it is the last. */
+/* A drain gives connections without a request drain_idle_ms from its begin, or from their last answer, which may not have
+ * said that it is the last. */
 static uint64_t idle_deadline(const turbo__conn *conn) {
     const turbo__conn_group *group = conn->group;
     uint64_t idle = behind(conn->mark_ms, group->settings->idle_timeout_ms);
@@ -370,10 +376,12 @@ static void set_deadline(turbo__conn *conn) {
 
 static void end_if_idle_for_long(turbo__conn *conn) {
     uint64_t at_ms = idle_deadline(conn);
-    if (waits_for(conn) != WAIT_IDLE || conn->tail != NULL || at_ms == 0 || now_ms(conn) < at_ms)
+    if (waits_for(conn) != WAIT_IDLE || conn->tail != NULL || conn->stream.readable || at_ms == 0 || now_ms(conn) < at_ms)
         return;
     if (!conn->group->draining)
         turbo__count(&conn->group->timeouts_idle, 1);
+    conn->phase = TURBO__PHASE_IDLE; /* of a body that was read away */
+    give_parser(conn);
     turbo__conn_finish(conn, 0);
 }
 

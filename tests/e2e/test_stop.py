@@ -131,6 +131,17 @@ def test_request_that_has_begun_is_answered(start: Start, kind: str) -> None:
         body.expect_end()
 
 
+@pytest.mark.parametrize("kind", [kind for kind in harness.KINDS if kind != "single"])
+def test_a_body_whose_answer_was_sent_holds_nothing_up(start: Start, kind: str) -> None:
+    server = start(kind, "--drain-timeout-ms", "86400000", "--body-stall-timeout-ms", "0")
+    with server.client() as client:
+        client.send(b"POST /upload?take=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\na")
+        assert client.answer().json()["bytes"] == 1
+        server.signal(signal.SIGTERM)
+        client.expect_end()
+        assert server.wait() == 0
+
+
 def test_big_answer_under_way_is_sent_whole(start: Start, kind: str) -> None:
     server = start(kind)
     with server.client(receive_buffer=8192) as big, server.client(receive_buffer=8192) as stream:

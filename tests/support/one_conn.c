@@ -29,8 +29,8 @@ static int on_chunk(turbo__conn *c, uint64_t size) {
 
 static int on_body(turbo__conn *c, const char *data, size_t len) {
     (void)c;
-    cr_assert_leq(one.seen.body_len + len, sizeof one.seen.body);
-    memcpy(one.seen.body + one.seen.body_len, data, len);
+    if (one.seen.body_len + len <= sizeof one.seen.body)
+        memcpy(one.seen.body + one.seen.body_len, data, len);
     one.seen.body_len += len;
     return 0;
 }

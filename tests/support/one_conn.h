@@ -14,7 +14,7 @@ extern struct one_conn {
         unsigned begins, heads, trailers, ends, truncated, fins, rooms, gones;
         int status, asks_head; /* of error */
         uint64_t announced;    /* by chunks */
-        char body[64];
+        char body[64];         /* its beginning      */
         size_t body_len;
         int stop_at_end; /* what end returns */
         int kill_at_end; /* as an answer does that finds no memory */

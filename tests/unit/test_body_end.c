@@ -317,6 +317,49 @@ Test(body_end, is_read_to_its_end_in_a_drain) {
     upload_end(&r, &c);
 }
 
+/* The client owes the rest of it, and is owed nothing any more. (conn: with more detail) */
+Test(body_end, that_does_not_come_behind_its_answer_holds_no_drain) {
+    enum { WHOLE_BEFORE, WHOLE, STREAMED, ALL };
+    for (size_t i = 0; i < UPLOAD_TOPOLOGIES * ALL; i++) {
+        rig r;
+        client c;
+        char byte;
+        turbo_response *resp;
+        size_t how = i % ALL;
+        upload_start(&r, &c, i / ALL, "drain_timeout_ms=86400000");
+        client_send(&c, HEAD("/window", "Content-Length: 100\r\n") "abc");
+        turbo_request *req = upload_request(&r, 0);
+        if (how == WHOLE_BEFORE) {
+            upload_reply(&r, 0, "ab");
+            cr_expect_eq(upload_answer(&r, &c), 200);
+        }
+        if (how == STREAMED) {
+            cr_assert_eq(turbo_response_new(&resp, 200), 0);
+            cr_assert_eq(turbo_request_respond_begin(req, resp), 0);
+            cr_assert_eq(turbo_request_respond_write(req, "a", 1), 0);
+            upload_flush(&r);
+            RUN_UNTIL(&r, recv(c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1);
+        }
+        turbo_server_stop(r.server, NULL, NULL);
+        upload_settle(&r);
+        if (how == STREAMED) {
+            cr_assert_eq(turbo_request_respond_write(req, "b", 1), 0);
+            cr_assert_eq(turbo_request_respond_end(req), 0);
+            upload_flush(&r);
+        } else if (how == WHOLE) {
+            upload_reply(&r, 0, "ab");
+        }
+        if (how == STREAMED)
+            upload_settle(&r); /* client_answer() does not poll */
+        if (how != WHOLE_BEFORE)
+            cr_expect_eq(upload_answer(&r, &c), 200);
+        cr_expect_str_eq(c.body, "ab");
+        RUN_UNTIL(&r, recv(c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0);
+        expect_all_accounted(r.server, 1, 1, 0, 0, 0);
+        upload_end(&r, &c);
+    }
+}
+
 Test(body_end, of_an_overdue_handler_is_closed) {
     rig r;
     client c;

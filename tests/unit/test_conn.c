@@ -353,6 +353,127 @@ Test(conn, drain_reads_silent_connections_once_more_when_their_time_is_over) {
     one_conn_close();
 }
 
+/* -- a drain behind an answer that came before the end of its request's body -- */
+
+#define HEAD_OF(length) "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " length "\r\n\r\n"
+
+static void open_with_stall(uint64_t ms) {
+    turbo__settings_default(&one.settings);
+    one.settings.body_stall_timeout_ms = ms;
+    one_conn_open();
+}
+
+Test(conn, drain_does_not_wait_for_a_body_whose_answer_was_sent) {
+    for (int early = 0; early <= 1; early++) {
+        memset(&one, 0, sizeof one);
+        open_with_stall(30003);
+        one_conn_send(HEAD_OF("10") "ab");
+        one_conn_settle();
+        if (early) {
+            one_conn_answer("early");
+            one_conn_settle();
+            one_conn_expect_got("early");
+            cr_expect_eq(one.conn->deadline.at_ms, one.conn->mark_ms + 30003, "without a drain the rest is waited for");
+        }
+        turbo__conn_group_drain(&one.group);
+        one_conn_settle();
+        if (!early) {
+            cr_expect_not(one.conn->shut, "its answer is owed");
+            cr_expect_eq(one.conn->deadline.at_ms, one.conn->mark_ms + 30003);
+            one_conn_answer("begun");
+            one.conn->owed++; /* there is more to come of it */
+            one_conn_settle();
+            one_conn_expect_got("begun");
+            cr_expect_not(one.conn->shut);
+            one_conn_answer("ended");
+            one_conn_settle();
+            one_conn_expect_got("ended");
+        }
+        one_conn_expect_closed();
+        cr_assert(one.conn != NULL && one.conn->shut && one.seen.status == 0);
+        cr_expect_eq(one.conn->deadline.at_ms, one.conn->mark_ms + 500, "it lingers");
+        one_conn_send("cdefghij" GET);
+        one_conn_settle();
+        cr_expect(one.seen.heads == 1 && one.seen.truncated == 0);
+        cr_assert_eq(shutdown(one.peer, SHUT_WR), 0);
+        one_conn_settle();
+        cr_expect_null(one.conn);
+        one_conn_close();
+    }
+}
+
+Test(conn, drain_sends_the_answer_whole_before_it_ends_a_body) {
+    static char large[2000];
+    open_with_stall(30003);
+    int small = 1;
+    (void)setsockopt(one.conn->stream.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    memset(large, 'x', sizeof large - 1);
+    one_conn_send(HEAD_OF("10") "ab");
+    one_conn_settle();
+    for (int i = 0; i < 10; i++)
+        one_conn_give(large);
+    one_conn_answer("end");
+    turbo__conn_group_drain(&one.group);
+    one_conn_settle();
+    cr_assert(one.conn->out.bytes > 0, "the kernel took it all");
+    cr_expect_not(one.conn->shut);
+    cr_expect_eq(one.conn->deadline.at_ms, one.conn->mark_ms + 30003, "the client has this long to go on reading");
+    char buf[4096];
+    size_t sum = 0;
+    for (ssize_t n = -1; n != 0; sum += n > 0 ? (size_t)n : 0)
+        AWAIT((one_conn_settle(), n = one_conn_got(buf, sizeof buf)) >= 0);
+    cr_expect_eq(sum, 10 * (sizeof large - 1) + 3);
+    one_conn_close();
+}
+
+/* More than one turn reads: the client had sent it all before. */
+Test(conn, drain_reads_what_is_there_of_a_body_and_answers_what_is_behind_it) {
+    static char rest[300000];
+    open_with_stall(30003);
+    int large = 1 << 20;
+    (void)setsockopt(one.peer, SOL_SOCKET, SO_SNDBUF, &large, sizeof large);
+    one_conn_send(HEAD_OF("300000"));
+    one_conn_settle();
+    one_conn_answer("early");
+    one_conn_settle();
+    one_conn_expect_got("early");
+    for (size_t at = 0; at < sizeof rest; at += 30000)
+        cr_assert_eq(write(one.peer, rest + at, 30000), 30000);
+    one_conn_send(GET);
+    turbo__conn_group_drain(&one.group);
+    cr_expect_eq(turbo__conn_group_turn(&one.group), 1);
+    cr_expect(one.seen.body_len < sizeof rest && !one.conn->finishing);
+    one_conn_settle();
+    cr_expect(one.seen.body_len == sizeof rest && one.seen.heads == 2, "%zu bytes", one.seen.body_len);
+    one_conn_answer("second");
+    one_conn_settle();
+    one_conn_expect_got("second");
+    one_conn_expect_closed();
+    one_conn_close();
+}
+
+Test(conn, drain_idle_is_for_a_body_whose_answer_was_sent_too_and_no_byte_of_it_makes_it_longer) {
+    open_with_stall(30003);
+    one.settings.drain_idle_ms = 20002;
+    one_conn_send(HEAD_OF("10") "ab");
+    one_conn_settle();
+    one_conn_answer("early");
+    one_conn_settle();
+    turbo__conn_group_drain(&one.group);
+    one_conn_settle();
+    cr_assert_not_null(one.conn);
+    cr_expect_eq(one.conn->deadline.at_ms, one.group.drain_ms + 20002);
+    one.group.drain_ms -= 10000; /* as if the drain had begun so long ago */
+    one.conn->mark_ms -= 10000;
+    one_conn_send("c");
+    one_conn_settle();
+    cr_expect_eq(one.conn->deadline.at_ms, one.group.drain_ms + 20002);
+    one_conn_send("defghij" GET);
+    one_conn_settle();
+    cr_expect_eq(one.seen.heads, 2);
+    one_conn_close();
+}
+
 /* -- memory -- */
 
 Test(conn, group_without_memory) {
