@@ -218,9 +218,10 @@ TURBO_API int turbo_request_respond_begin(turbo_request *req, turbo_response *re
 /**
  * Send a part of a streamed answer.
  *
- * Not more than 256 KiB of one answer wait for the client at a time: then the call takes nothing and returns
- * TURBO_EAGAIN, and the callback set by turbo_request_on_writable() tells when to go on. One part may be larger.
- * While answers to earlier requests of the connection are still due, 4 KiB may wait, and no part may be larger.
+ * When unsent_max_bytes wait for the client, and as many of this answer behind them, the call takes nothing and returns
+ * TURBO_EAGAIN, and the callback set by turbo_request_on_writable() tells when to go on. Below that a part is taken
+ * whole, however large. While answers to earlier requests of the connection are still due, 4 KiB may wait, and no part
+ * may be larger.
  *
  * @param req   not NULL; its answer has begun.
  * @param data  len bytes, copied.
@@ -271,7 +272,7 @@ TURBO_API int turbo_request_respond_end(turbo_request *req);
 
 /**
  * Say that the handler has failed after it returned: what a negative return does. Without an answer the request is
- * answered 500, or, when its streamed body ended badly, with what that calls for (400, 408, 413, shed_status); an
+ * answered 500, or, when its streamed body ended badly, with what that calls for (400, 408, 413, 431, shed_status); an
  * answer that has begun is cut off, so that the client does not take it for whole. Logged at level WARN, at most once a
  * second, unless the client has gone or its body ended badly.
  *

@@ -64,6 +64,27 @@ Test(body_end, that_is_malformed_is_400) {
     upload_end(&r, &c);
 }
 
+Test(body_end, above_the_limits_of_trailers_and_extensions_is_431) {
+    static char extension[4200];
+    static const char *const rests[] = {"0\r\nA: 1\r\nB: 2\r\nC: 3\r\n", extension};
+    memset(extension, 'e', sizeof extension - 1);
+    memcpy(extension, "1;", 2);
+    for (size_t i = 0; i < 2; i++) {
+        rig r;
+        client c;
+        upload_start(&r, &c, 0, "fields_max=2 head_max_bytes=4096");
+        client_send(&c, HEAD("/up", "Transfer-Encoding: chunked\r\n") "3\r\nabc\r\n");
+        client_send(&c, rests[i]);
+        turbo_request *req = upload_request(&r, 0);
+        EXPECT_READ(&r, req, TURBO_ECLOSED, "abc");
+        cr_expect_eq(turbo_request_cancelled(req), 0);
+        cr_expect_eq(turbo_request_fail(req), 0);
+        cr_expect_eq(upload_answer(&r, &c), 431);
+        cr_expect_eq(client_rest(&c), 0);
+        upload_end(&r, &c);
+    }
+}
+
 Test(body_end, that_stalls_is_408) {
     rig r;
     client c;
