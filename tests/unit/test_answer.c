@@ -246,6 +246,33 @@ Test(answer, parts_are_gathered_whatever_the_first_one_was) {
     cr_expect_not(failing_alloc_leaks());
 }
 
+/* All is on the test's thread: between two polls nothing is on its way. */
+Test(answer, unsent_max_is_exact_for_streamed_answers) {
+    static const char part[3000] = "";
+    rig r;
+    client c;
+    start(&r, TURBO_EXECUTOR_DRIVEN, "io_threads=0 unsent_max_bytes=1024");
+    client_open(&c, turbo_server_port(r.server));
+    turbo_request *req = ask(&r, &c);
+    cr_assert_eq(turbo_request_respond_begin(req, with_body(200, "x")), 0);
+    cr_expect_eq(turbo_request_respond_write(req, part, 1022), 0);
+    cr_expect_eq(turbo_request_respond_write(req, part, 1), 0, "1022 waited");
+    cr_expect_eq(turbo_request_respond_write(req, part, 1), 0, "1023");
+    cr_expect_eq(turbo_request_respond_write(req, part, 1), TURBO_EAGAIN, "1024");
+    turbo_shard_flush(turbo_server_shard(r.server, 0));
+    AWAIT(rig_poll(&r) == 0 && (r.seen.events[0] & TURBO_EVENT_WRITABLE) != 0);
+    cr_expect_eq(turbo_request_respond_write(req, part, 1023), 0);
+    cr_expect_eq(turbo_request_respond_write(req, part, 3000), 0, "below the limit a part is taken whole");
+    cr_expect_eq(turbo_request_respond_write(req, part, 1), TURBO_EAGAIN);
+    cr_expect_eq(turbo_request_respond_end(req), 0);
+    turbo_shard_flush(turbo_server_shard(r.server, 0));
+    rig_settle(&r);
+    cr_expect_eq(client_answer(&c), 200);
+    cr_expect_eq(c.body_len, 1 + 1024 + 1023 + 3000);
+    client_close(&c, 0);
+    rig_end(&r);
+}
+
 Test(answer, gathered_parts_are_limited_by_body_memory_max) {
     rig r;
     outcome out = {0};

@@ -147,6 +147,27 @@ Test(conn, pauses_while_too_much_is_unsent) {
     one_conn_close();
 }
 
+/* What the socket would have taken stays, as if the client did not read. */
+Test(conn, unsent_max_is_exact) {
+    static char text[1026];
+    for (size_t len = 1023; len <= 1025; len++) {
+        memset(&one, 0, sizeof one);
+        memset(text, 'x', len);
+        turbo__settings_default(&one.settings);
+        one.settings.unsent_max_bytes = 1024;
+        one_conn_open();
+        one_conn_give(text);
+        one_conn_send(GET GET);
+        one.conn->stream.readable = one.conn->stream.blocked = 1;
+        (void)turbo__conn_group_turn(&one.group);
+        cr_assert_eq(one.conn->out.bytes, len);
+        cr_expect_eq(one.seen.ends, len < 1024 ? 2 : 1, "%zu bytes", len);
+        cr_expect_eq(one.conn->paused, len >= 1024, "%zu bytes", len);
+        cr_expect_eq(one.seen.rooms > 0, len < 1024, "%zu bytes: streamed answers go on", len);
+        one_conn_close();
+    }
+}
+
 Test(conn, a_hang_up_while_paused_ends_it) {
     turbo__settings_default(&one.settings);
     one.settings.pipeline_max = 1;
