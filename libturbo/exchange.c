@@ -146,9 +146,34 @@ static int skip_rest(turbo__exchange *ex, turbo_request *req) {
     return is_short;
 }
 
+/* The client is told to send the body that it asked about (RFC 9110 10.1.1). */
+static void say_continue(turbo__exchange *ex) {
+    static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    ex->conn.unasked = 0;
+    if (turbo__outq_copy(&ex->conn.out, &turbo__io_of(&ex->conn)->group.outpool, line, sizeof line - 1) < 0)
+        turbo__conn_kill(&ex->conn);
+}
+
+static void offer_continue(turbo__exchange *ex) {
+    if (ex->conn.unasked && ex->first == ex->current &&
+        (ex->current->incoming == NULL || ex->current->incoming->wanted))
+        say_continue(ex);
+}
+
+/* A streamed answer that begins before the body was asked for, and goes on, is most likely made of the body; and behind its
+ * head nobody can be told to send it. */
+static int begins_before_its_body(const turbo__exchange *ex, const turbo_request *req) {
+    return ex->conn.unasked && ex->current == req && req->streamed && !req->head_sent && req->resp->status < 300 &&
+           atomic_load(&req->state) != TURBO__ENDED;
+}
+
 /* @return 1 when the first message's answer is all in the connection's hands, and popped. */
 static int send_first(turbo__exchange *ex) {
     turbo_request *req = ex->first;
+    if (begins_before_its_body(ex, req))
+        say_continue(ex);
+    if (ex->conn.dead)
+        return 0;
     int rc = req->streamed ? turbo__write_stream(ex, req) : turbo__write_answer(ex, req);
     if (ex->current == req)
         ex->conn.unasked = 0; /* the head of the answer is there: too late to ask */
@@ -178,16 +203,6 @@ static int send_first(turbo__exchange *ex) {
         promote(ex);
     }
     return 1;
-}
-
-static void offer_continue(turbo__exchange *ex) {
-    static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    if (!ex->conn.unasked || ex->first != ex->current ||
-        (ex->current->incoming != NULL && !ex->current->incoming->wanted))
-        return;
-    ex->conn.unasked = 0;
-    if (turbo__outq_copy(&ex->conn.out, &turbo__io_of(&ex->conn)->group.outpool, line, sizeof line - 1) < 0)
-        turbo__conn_kill(&ex->conn);
 }
 
 static void pump(turbo__exchange *ex) {

@@ -302,26 +302,66 @@ Test(body, that_was_not_asked_for_ends_the_connection) {
     upload_end(&r, &c);
 }
 
-Test(body, is_not_asked_for_behind_the_head_of_the_answer) {
-    rig r;
-    client c;
-    turbo_str part;
+static void begin_answer(turbo_request *req, int32_t status) {
     turbo_response *resp;
-    upload_start(&r, &c, 0, "");
-    client_send(&c, HEAD("/up", EXPECTS));
-    turbo_request *req = upload_request(&r, 0);
-    cr_assert_eq(turbo_response_new(&resp, 200), 0);
+    cr_assert_eq(turbo_response_new(&resp, status), 0);
     cr_assert_eq(turbo_request_respond_begin(req, resp), 0);
+}
+
+static void expect_bytes_have_come(const client *c) {
     char byte;
-    AWAIT(recv(c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1);
-    cr_expect_eq(turbo_request_body_read(req, &part), TURBO_EAGAIN);
-    upload_settle(&r);
-    client_send(&c, "abc");
-    EXPECT_READ(&r, req, 0, "abc");
-    cr_expect_eq(turbo_request_respond_end(req), 0);
-    cr_expect_eq(upload_answer(&r, &c), 200);
-    cr_expect(client_has(&c, "Connection: close"));
-    upload_end(&r, &c);
+    AWAIT(recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1);
+}
+
+/* Else it would depend on which of the two arrives first, the answer's begin or the wish to read. */
+Test(body, is_asked_for_before_the_head_of_an_answer_that_goes_on) {
+    for (size_t i = 0; i < UPLOAD_TOPOLOGIES; i++) {
+        rig r;
+        client c;
+        turbo_str part;
+        upload_start(&r, &c, i, "");
+        client_send(&c, HEAD("/up", EXPECTS));
+        turbo_request *req = upload_request(&r, 0);
+        begin_answer(req, 200);
+        upload_settle(&r);
+        expect_bytes_have_come(&c);
+        cr_expect_eq(turbo_request_body_read(req, &part), TURBO_EAGAIN);
+        cr_expect_eq(upload_answer(&r, &c), 100);
+        client_send(&c, "abc");
+        EXPECT_READ(&r, req, 0, "abc");
+        cr_expect_eq(turbo_request_respond_end(req), 0);
+        cr_expect_eq(upload_answer(&r, &c), 200);
+        cr_expect_not(client_has(&c, "Connection: close"));
+        upload_end(&r, &c);
+    }
+}
+
+/* It is refused, or already answered: the client need not send it. */
+Test(body, is_not_asked_for_before_an_answer_that_needs_none) {
+    static const int32_t statuses[] = {300, 413, 200};
+    for (size_t i = 0; i < 3; i++) {
+        rig r;
+        client c;
+        turbo_str part;
+        upload_start(&r, &c, i == 2 ? 2 : 0, ""); /* driven: what it answers leaves with the next poll */
+        client_send(&c, HEAD("/up", EXPECTS));
+        turbo_request *req = upload_request(&r, 0);
+        begin_answer(req, statuses[i]);
+        if (i == 2)
+            cr_expect_eq(turbo_request_respond_end(req), 0);
+        upload_settle(&r);
+        expect_bytes_have_come(&c);
+        if (i < 2) {
+            cr_expect_eq(turbo_request_body_read(req, &part), TURBO_EAGAIN);
+            upload_settle(&r);
+            client_send(&c, "abc");
+            EXPECT_READ(&r, req, 0, "abc");
+            cr_expect_eq(turbo_request_respond_end(req), 0);
+        }
+        cr_expect_eq(upload_answer(&r, &c), statuses[i]);
+        cr_expect(client_has(&c, "Connection: close"));
+        upload_end(&r, &c);
+    }
 }
 
 /* -- pipelining -- */
