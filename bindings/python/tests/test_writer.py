@@ -88,6 +88,94 @@ def test_write_waits_for_a_slow_client(serve: Serve, task_name: str) -> None:
     assert len(written) == 400
 
 
+def standstill(written: List[Any]) -> None:
+    """Wait until nothing more is written."""
+    before = -1
+    while len(written) != before:
+        before = len(written)
+        threading.Event().wait(0.1)
+
+
+def test_several_coroutines_write(serve: Serve, task_name: str, loop_name: str) -> None:
+    """Parts of 4 bytes that say whose they are, many at a time: more of each than the sockets hold."""
+    written: List[int] = []
+
+    async def handler(request: turbo.Request) -> None:
+        response = request.respond()
+
+        async def write(number: int) -> None:
+            for i in range(60):
+                await response.write((number * 1000 + i).to_bytes(4, "big") * 25_000)
+                written.append(number)
+
+        await asyncio.gather(*(write(number) for number in range(3)))
+
+    with serve_one(serve, handler, task=task_name, loop=loop_name).socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        s.sendall(GET.replace(b"1.1", b"1.0"))  # no chunks
+        assert s.recv(1)
+        standstill(written)
+        assert len(written) < 180
+        body = read_answer(s).partition(b"\r\n\r\n")[2]
+    parts = [body[i : i + 100_000] for i in range(0, len(body), 100_000)]
+    assert all(part == part[:4] * 25_000 for part in parts)
+    numbers = [int.from_bytes(part[:4], "big") for part in parts]
+    for number in range(3):
+        assert [n for n in numbers if n // 1000 == number] == [number * 1000 + i for i in range(60)]
+
+
+def test_a_writer_that_is_cancelled_leaves_the_others(serve: Serve, task_name: str) -> None:
+    part = b"x" * 100_000
+    sent: List[Any] = []
+    go_on = threading.Event()
+
+    async def handler(request: turbo.Request) -> None:
+        response = request.respond()
+        waiting: List["asyncio.Future[None]"] = []
+        while len(waiting) < 4:
+            waiting.append(asyncio.ensure_future(response.write(part)))
+            await asyncio.wait(waiting, timeout=0.1)
+            sent.extend(one for one in waiting if one.done())
+            waiting = [one for one in waiting if not one.done()]
+        for one in waiting[:2]:
+            one.cancel()
+        await asyncio.wait(waiting[:2])
+        assert [one.cancelled() for one in waiting] == [True, True, False, False]
+        go_on.set()
+        sent.extend(waiting[2:])
+        await asyncio.gather(*waiting[2:])
+
+    with serve_one(serve, handler, task=task_name).socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        s.sendall(GET.replace(b"1.1", b"1.0"))
+        assert go_on.wait(30)
+        assert read_answer(s).partition(b"\r\n\r\n")[2] == part * len(sent)
+
+
+def test_who_still_writes_when_the_handler_returns_is_told(serve: Serve) -> None:
+    told: List[Any] = []
+    over = threading.Event()
+
+    async def handler(request: turbo.Request) -> None:
+        response = request.respond()
+
+        async def fill() -> None:
+            try:
+                while True:
+                    await response.write(b"x" * 100_000)
+            except Exception as error:
+                told.append(error)
+            over.set()
+
+        request.shard.state["tasks"] = [asyncio.ensure_future(fill()) for _ in range(2)]
+        await asyncio.sleep(0.2)
+
+    with serve_one(serve, handler).socket() as s:
+        s.sendall(GET)
+        assert read_answer(s).endswith(b"0\r\n\r\n") and over.wait(10)
+    assert isinstance(told[0], RuntimeError)
+
+
 def test_writing_much_lets_others_work(serve: Serve) -> None:
     other = threading.Event()
     app = turbo.App()

@@ -90,24 +90,15 @@ PyObject *turbopy_body_part(RequestObject *request, PyObject *unused) {
     return rc == 0 ? Py_NewRef(turbopy_state_of(request)->empty_bytes) : raise_end(request, rc);
 }
 
-/* @return 1; 0; -1 with an exception. */
-static int somebody_waits(RequestObject *request) {
-    if (request->readable == NULL)
-        return 0;
-    PyObject *done = PyObject_CallMethodNoArgs(request->readable, request->shard->st->str_done);
-    int waits = done == NULL ? -1 : done == Py_False; /* else its waiter was cancelled */
-    Py_XDECREF(done);
-    return waits;
-}
-
 PyObject *turbopy_body_readable(RequestObject *request, PyObject *unused) {
     (void)unused;
     if (check_here(request) < 0)
         return NULL;
-    int waits = somebody_waits(request);
-    if (waits > 0)
+    PyObject *other = turbopy_wait_pending(request, &request->readable);
+    if (other != NULL)
         PyErr_SetString(PyExc_RuntimeError, "another coroutine waits for the body already");
-    return waits != 0 ? NULL : turbopy_wait_new(request, &request->readable);
+    Py_XDECREF(other);
+    return PyErr_Occurred() ? NULL : turbopy_wait_new(request, &request->readable);
 }
 
 PyObject *turbopy_body_keep(RequestObject *request, PyObject *bytes) {

@@ -165,7 +165,9 @@ static int write_part(const RequestObject *request, turbo_str bytes) {
  * complete. So the part is tried once more behind that.
  */
 static int wait_for_room(RequestObject *request, turbo_str bytes, PyObject **room) {
-    *room = turbopy_wait_new(request, &request->writable);
+    *room = turbopy_wait_pending(request, &request->writable); /* another coroutine's that writes, too */
+    if (*room == NULL && !PyErr_Occurred())
+        *room = turbopy_wait_new(request, &request->writable);
     if (*room == NULL)
         return 1;
     int rc = turbopy_shard_is_here(request->shard) ? TURBO_EAGAIN : write_part(request, bytes);

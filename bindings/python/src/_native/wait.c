@@ -22,6 +22,17 @@ PyObject *turbopy_wait_new(RequestObject *request, PyObject **place) {
     return future;
 }
 
+PyObject *turbopy_wait_pending(RequestObject *request, PyObject **place) {
+    PyObject *future = turbopy_get(request, place);
+    if (future == NULL)
+        return NULL;
+    PyObject *done = PyObject_CallMethodNoArgs(future, request->shard->st->str_done);
+    if (done != Py_False) /* its waiter was cancelled */
+        Py_CLEAR(future);
+    Py_XDECREF(done);
+    return future;
+}
+
 void turbopy_wait_forget(RequestObject *request, PyObject **place) {
     turbopy_set(request, place, NULL);
     turbopy_watch_drop_idle(&request->shard->watch, request);

@@ -13,6 +13,9 @@
  */
 PyObject *turbopy_wait_new(RequestObject *request, PyObject **place);
 
+/** The future that is there and that somebody awaits. The same thread. @return a reference; NULL: none, or an exception is set. */
+PyObject *turbopy_wait_pending(RequestObject *request, PyObject **place);
+
 /** Nobody awaits the future that is there. The same thread. */
 void turbopy_wait_forget(RequestObject *request, PyObject **place);
 

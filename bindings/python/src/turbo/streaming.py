@@ -56,7 +56,7 @@ async def pump(request: Request, content: Content, trailers: Optional[Trailers])
 
 
 class ResponseWriter:
-    """An answer that its handler writes: what request.respond() returns. For the handler's own coroutine."""
+    """An answer that its handler writes: what request.respond() returns. For the shard's thread, and until the handler returns."""
 
     __slots__ = ("_count", "_request")
 
@@ -67,11 +67,14 @@ class ResponseWriter:
     async def write(self, part: Part) -> None:
         """Send bytes, or str as UTF-8. Waits while unsent_max_bytes (256 KiB) of the answer wait for the client.
 
+        Several coroutines may write: a part is sent whole, and those of one coroutine in order. One that is cancelled while it
+        waits has not sent its part, and the others go on.
+
         Raises ConnectionError when the client has gone, RuntimeError when the answer has ended, ValueError for more than
         a Content-Length among the headers said.
         """
         while (room := self._request._write(part)) is not None:
-            await room
+            await asyncio.shield(room)  # others may wait for it
         self._count += 1
         if self._count % TURN == 0:
             await asyncio.sleep(0)
