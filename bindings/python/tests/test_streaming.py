@@ -90,6 +90,77 @@ def test_head_asks_for_no_parts(serve: Serve) -> None:
     assert asked == [] and client.get("/").body == b"x"
 
 
+class Content:
+    """Content that says when it is closed; its parts are an asynchronous iterator's with kind "aclose"."""
+
+    def __init__(self, closed: List[str], kind: str) -> None:
+        async def aclose() -> None:
+            await asyncio.sleep(0.001)
+            closed.append(kind)
+
+        if kind == "aclose":
+            self.aclose = aclose
+        self.close = lambda: closed.append("close")
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter([b"x"])
+
+
+@pytest.mark.parametrize("kind", ["close", "aclose"])
+@pytest.mark.parametrize("mode", ["sharded", "single"])
+def test_content_is_closed_whatever_becomes_of_the_answer(serve: Serve, kind: str, mode: str) -> None:
+    app = turbo.App()
+    closed: List[str] = []
+
+    def answer(status: int = 200, **arguments: Any) -> turbo.StreamingResponse:
+        return turbo.StreamingResponse(Content(closed, kind), status, **arguments)
+
+    app.get("/")(lambda request: answer())
+    app.get("/204")(lambda request: answer(204))
+    app.get("/304")(lambda request: answer(304))
+    app.get("/refused")(lambda request: answer(headers={"a b": "x"}))
+    app.get("/batch", batch=True)(lambda requests: [answer() for _ in requests])
+    app.get("/pool", threads=1)(lambda request: answer(content_type="\n"))
+    client = serve(app, mode=mode, shards=1)
+    asked = [("GET", "/", 200), ("HEAD", "/", 200), ("GET", "/204", 204), ("GET", "/304", 304), ("GET", "/refused", 500)]
+    for i, (method, path, status) in enumerate([*asked, ("GET", "/batch", 500), ("GET", "/pool", 500)]):
+        assert client.ask(method, path).status == status
+        wait_until(lambda: len(closed) > i)
+        assert closed == [kind] * (i + 1)
+
+
+def test_content_is_closed_when_the_time_of_its_handler_was_over(serve: Serve) -> None:
+    app = turbo.App()
+    closed: List[str] = []
+
+    @app.get("/", handler_timeout_ms=50)
+    async def handler(request: turbo.Request) -> turbo.StreamingResponse:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
+        return turbo.StreamingResponse(Content(closed, "close"))
+
+    assert serve(app).get("/").status == 504
+    wait_until(lambda: closed == ["close"])
+
+
+def test_content_that_fails_when_it_is_closed_is_logged(serve: Serve, failures: Any) -> None:
+    app = turbo.App()
+
+    class Bad:
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"x"])
+
+        def close(self) -> None:
+            raise LookupError("closing")
+
+    app.get("/")(lambda request: turbo.StreamingResponse(Bad()))
+    assert serve(app).ask("HEAD", "/").status == 200
+    wait_until(lambda: failures() != [])
+    assert str(failures()[0].exc_info[1]) == "closing"
+
+
 def test_a_slow_client_is_waited_for(serve: Serve) -> None:
     app = turbo.App()
     made: List[int] = []

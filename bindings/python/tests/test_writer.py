@@ -519,6 +519,27 @@ def test_a_client_that_leaves_ends_the_events(serve: Serve, failures: Any, ping:
     assert failures() == []
 
 
+def test_events_that_are_not_asked_for_are_closed(serve: Serve) -> None:
+    closed = threading.Event()
+
+    class Events:
+        """As a subscription would: it is there before the first event is asked for."""
+
+        def __aiter__(self) -> "Events":
+            return self
+
+        async def __anext__(self) -> str:
+            raise StopAsyncIteration
+
+        async def aclose(self) -> None:
+            closed.set()
+
+    client = serve_one(serve, lambda request: turbo.EventStream(Events()))
+    assert client.ask("HEAD", "/").status == 200 and closed.wait(10)
+    closed.clear()
+    assert client.get("/").body == b"" and closed.wait(10)
+
+
 def test_an_exception_ends_the_events(serve: Serve, failures: Any) -> None:
     async def broken() -> AsyncIterator[str]:
         yield "first"

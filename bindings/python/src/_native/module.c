@@ -28,10 +28,11 @@ static PyObject *module_set_hooks(PyObject *module, PyObject *args, PyObject *kw
         const char *name;
         PyObject **place;
     } hooks[] = {{"log_failure", &st->log_failure}, {"pump", &st->pump},
-                 {"respond", &st->respond},         {"await_any", &st->await_any},
-                 {"bad_json", &st->bad_json},       {"http_error", &st->HTTPError},
-                 {"json_dumps", &st->json_dumps},   {"json_loads", &st->json_loads},
-                 {"body_error", &st->BodyError},    {"client_disconnect", &st->ClientDisconnect},
+                 {"discard", &st->discard},         {"respond", &st->respond},
+                 {"await_any", &st->await_any},     {"bad_json", &st->bad_json},
+                 {"http_error", &st->HTTPError},    {"json_dumps", &st->json_dumps},
+                 {"json_loads", &st->json_loads},   {"body_error", &st->BodyError},
+                 {"client_disconnect", &st->ClientDisconnect},
                  {"body_stream", &st->body_stream}, {"body_read", &st->body_read}};
     (void)args;
     for (size_t i = 0; i < sizeof hooks / sizeof *hooks; i++) {

@@ -381,7 +381,8 @@ PyType_Spec turbopy_response_spec = {
 static PyType_Slot stream_slots[] = {
     {Py_tp_doc, "StreamingResponse(content, status=200, headers=None, content_type=None, trailers=None)\n--\n\n"
                 "An answer that is sent in parts: content is an iterable, or an asynchronous iterable, of bytes-like or\n"
-                "str parts. It is asked for the next part only when the client has taken enough of those before. With a\n"
+                "str parts. It is asked for the next part only when the client has taken enough of those before. Its aclose()\n"
+                "or close() is called at the end, however that comes, also of an answer without a body. With a\n"
                 "Content-Length among headers the answer has that length, else it is chunked. trailers are fields behind\n"
                 "a chunked body: as headers, or a function that is called when the parts are sent and returns such."},
     {Py_tp_init, stream_init},

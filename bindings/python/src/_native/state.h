@@ -35,7 +35,7 @@
     X(server_type) X(shard_type) X(request_type) X(fields_type) X(response_type) X(stream_type) X(file_type) X(task_type)           \
     X(setting_type) X(enter_task) X(leave_task) X(register_task) X(unregister_task) X(register_eager_task)             \
     X(unregister_eager_task) X(stock_task) X(future_await) X(task_get_stack) X(task_print_stack) X(CancelledError)     \
-    X(InvalidStateError) X(copy_context) X(json_dumps) X(json_loads) X(log_failure) X(pump) X(respond) X(await_any)    \
+    X(InvalidStateError) X(copy_context) X(json_dumps) X(json_loads) X(log_failure) X(pump) X(discard) X(respond) X(await_any)    \
     X(bad_json) X(HTTPError) X(BodyError) X(ClientDisconnect) X(body_stream) X(body_read) X(empty_bytes) X(empty_str)  \
     X(version_10) X(version_11) X(context_kw) X(eager_kw) X(msg_kw)
 

@@ -37,20 +37,36 @@ static int has_no_body(const RequestObject *request, const ResponseObject *respo
     return response->status == 204 || response->status == 304 || turbopy_request_is(request, "HEAD");
 }
 
-int turbopy_stream_begin(RequestObject *request, ResponseObject *response) {
+static int check_content(const RequestObject *request, const ResponseObject *response) {
     const turbopy_route *route = turbo_request_user(request->req);
-    if (route->is_batch || response->body == NULL) {
-        PyErr_SetString(PyExc_TypeError, route->is_batch ? "a batch handler cannot answer with a StreamingResponse"
-                                                         : "the StreamingResponse has no content");
-        return -1;
-    }
-    int rc = begin(request, response);
+    if (!route->is_batch && response->body != NULL)
+        return 0;
+    PyErr_SetString(PyExc_TypeError, route->is_batch ? "a batch handler cannot answer with a StreamingResponse"
+                                                     : "the StreamingResponse has no content");
+    return -1;
+}
+
+/* Nobody will ask for parts. What the content holds it is to let go all the same; an exception that is set stays. */
+static void discard(RequestObject *request, PyObject *content) {
+    PyObject *exception = PyErr_GetRaisedException(), *args[] = {(PyObject *)request, content};
+    PyObject *done = content == NULL ? NULL : PyObject_Vectorcall(request->shard->st->discard, args, 2, NULL);
+    turbopy_unraisable(content);
+    Py_XDECREF(done);
+    PyErr_SetRaisedException(exception);
+}
+
+int turbopy_stream_begin(RequestObject *request, ResponseObject *response) {
+    int rc = check_content(request, response);
+    if (rc == 0)
+        rc = begin(request, response);
     if (rc != 0) {
+        discard(request, response->body);
         if (rc > 0)
             turbopy_request_over(request);
         return rc < 0 ? -1 : 0;
     }
     if (has_no_body(request, response)) {
+        discard(request, response->body);
         turbopy_stream_end(request, 1);
         return 0;
     }

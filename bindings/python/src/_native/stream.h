@@ -6,7 +6,8 @@
 #include "response.h"
 
 /**
- * Send status and fields, and start the coroutine that sends the parts.
+ * Send status and fields, and start the coroutine that sends the parts. The content is closed at the end; where no part is
+ * sent, as a background call of the request.
  *
  * @return 0; -1 with an exception when nothing was sent. Later failures are reported and cut the connection off.
  */

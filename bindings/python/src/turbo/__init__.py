@@ -19,7 +19,7 @@ from .errors import BodyError, ClientDisconnect, HTTPError, bad_json, log_failur
 from .events import Event, EventStream
 from .files import FileResponse
 from .runner import run
-from .streaming import ResponseWriter, await_any, pump, respond
+from .streaming import ResponseWriter, await_any, discard, pump, respond
 
 __all__ = [
     "App",
@@ -48,6 +48,7 @@ __version__ = "0.1.0"
 _native.set_hooks(
     log_failure=log_failure,
     pump=pump,
+    discard=discard,
     respond=respond,
     await_any=await_any,
     bad_json=bad_json,

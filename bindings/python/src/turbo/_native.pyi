@@ -277,6 +277,7 @@ def set_hooks(
     *,
     log_failure: Callable[[Any, BaseException], None],
     pump: Callable[..., Awaitable[None]],
+    discard: Callable[..., None],
     respond: Callable[..., ResponseWriter],
     await_any: Callable[[Awaitable[Any]], Awaitable[Any]],
     bad_json: Callable[[BaseException], BaseException],

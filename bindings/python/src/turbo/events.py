@@ -3,7 +3,7 @@
 import asyncio
 import json
 from dataclasses import dataclass
-from typing import Any, AsyncIterable, AsyncIterator, Dict, List, Optional, Union
+from typing import Any, AsyncIterable, Dict, List, Optional, Union
 
 from ._native import StreamingResponse
 from ._types import Headers
@@ -54,28 +54,35 @@ def _encode(item: EventLike) -> bytes:
     return (item if isinstance(item, Event) else Event(item)).encode()
 
 
-async def _events(content: AsyncIterable[EventLike], ping: Optional[float]) -> AsyncIterator[bytes]:
-    """The events of content, and a ping whenever it has none for so many seconds.
+class _Parts:
+    """The events of content as bytes, and a ping whenever it has none for so many seconds.
 
-    The iterator's next step goes on while pings are sent: it is waited for, never cancelled, until the stream ends.
+    The iterator's next step goes on while pings are sent: it is waited for, never cancelled, until the stream ends. aclose()
+    closes the iterator, also one that was not begun: a generator of ours would not hear of its own end then.
     """
-    iterator = content.__aiter__()
-    step: Optional["asyncio.Future[EventLike]"] = None
-    try:
-        while True:
-            step = asyncio.ensure_future(iterator.__anext__())
-            while not (await asyncio.wait([step], timeout=ping))[0]:
-                yield PING
-            try:
-                item = step.result()
-            except StopAsyncIteration:
-                return
-            yield _encode(item)
-    finally:
-        if step is not None and not step.done():
-            step.cancel()
-            await asyncio.wait([step])
-        aclose = getattr(iterator, "aclose", None)
+
+    def __init__(self, content: AsyncIterable[EventLike], ping: Optional[float]) -> None:
+        self._iterator = content.__aiter__()
+        self._ping = ping
+        self._step: Optional["asyncio.Future[EventLike]"] = None
+
+    def __aiter__(self) -> "_Parts":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._step is None:
+            self._step = asyncio.ensure_future(self._iterator.__anext__())
+        if not (await asyncio.wait([self._step], timeout=self._ping))[0]:
+            return PING
+        step, self._step = self._step, None
+        return _encode(step.result())  # or StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """At the end, however it comes."""
+        if self._step is not None:
+            self._step.cancel()
+            await asyncio.wait([self._step])
+        aclose = getattr(self._iterator, "aclose", None)
         if aclose is not None:
             await aclose()
 
@@ -95,7 +102,7 @@ class EventStream(StreamingResponse):
             raise TypeError(f"content is an asynchronous iterable of events, not {type(content).__name__}")
         if ping is not None and ping <= 0:
             raise ValueError(f"ping: {ping!r} is not a time in seconds")
-        super().__init__(_events(content, ping), 200, headers, "text/event-stream")
+        super().__init__(_Parts(content, ping), 200, headers, "text/event-stream")
         if not any(_lower(name) == "cache-control" for name, _ in self.headers):
             self.headers.append(("Cache-Control", "no-store"))
 

@@ -1,10 +1,11 @@
 """Answers in parts: coroutines that the C side starts, and what a handler writes to itself."""
 
 import asyncio
-from typing import Any, AsyncIterable, Awaitable, Iterable, Optional
+from typing import Any, AsyncIterable, Awaitable, Callable, Iterable, Optional
 
 from ._native import Request, Response
 from ._types import Content, Headers, HeaderText, Part, Trailers
+from .lifecycle import call
 
 TURN = 64  # parts after which other coroutines get their turn, though the client takes everything
 
@@ -35,10 +36,23 @@ def _send_trailers(request: Request, trailers: Optional[Trailers]) -> None:
         request._trailer(name, value)
 
 
+def _closing(content: Content) -> Optional[Callable[[], Any]]:
+    """What closes it, if anything does. Generators, and files, are to be closed whatever becomes of their answer."""
+    close: Optional[Callable[[], Any]] = getattr(content, "aclose", None) or getattr(content, "close", None)
+    return close
+
+
+def discard(request: Request, content: Content) -> None:
+    """Have content closed of which nothing is sent: for HEAD, or as its answer was refused. When the request is answered."""
+    close = _closing(content)
+    if close is not None:
+        request.background(close)
+
+
 async def pump(request: Request, content: Content, trailers: Optional[Trailers]) -> None:
     """Send every part; ask for the next one only when the client has taken enough of those before. Then the trailers.
 
-    Generators are closed at the end, however it comes: they may hold files.
+    The content is closed at the end, however it comes.
     """
     try:
         if isinstance(content, AsyncIterable):
@@ -47,12 +61,9 @@ async def pump(request: Request, content: Content, trailers: Optional[Trailers])
             await _pump_sync(request, content)
         _send_trailers(request, trailers)
     finally:
-        aclose = getattr(content, "aclose", None)
-        close = getattr(content, "close", None)
-        if aclose is not None:
-            await aclose()
-        elif close is not None:
-            close()
+        close = _closing(content)
+        if close is not None:
+            await call(close)
 
 
 class ResponseWriter:
