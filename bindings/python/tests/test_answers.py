@@ -149,6 +149,10 @@ BAD_RESPONSES = [
     (lambda: turbo.Response(headers=Broken()), RuntimeError, "no items"),
     (lambda: turbo.Response(nobody=1), TypeError, "nobody"),
     (lambda: turbo.StreamingResponse(1), TypeError, "iterable"),
+    (lambda: turbo.StreamingResponse(b"abc"), TypeError, "which is bytes: use turbo.Response"),
+    (lambda: turbo.StreamingResponse(bytearray(b"abc")), TypeError, "which is bytearray"),
+    (lambda: turbo.StreamingResponse(memoryview(b"abc")), TypeError, "which is memoryview"),
+    (lambda: turbo.StreamingResponse("abc"), TypeError, "which is str"),
     (lambda: turbo.StreamingResponse(), TypeError, "content"),
 ]
 

@@ -240,6 +240,14 @@ def test_a_generator_that_fails_is_logged_and_cuts_the_connection(serve: Serve, 
     assert str(failures()[0].exc_info[1]) == "no more"
 
 
+def test_one_part_is_no_content(serve: Serve, failures: Any) -> None:
+    """It would be a stream of numbers."""
+    app = turbo.App()
+    app.get("/")(lambda request: turbo.StreamingResponse(b"abc"))
+    assert serve(app).get("/").status == 500
+    assert "use turbo.Response" in str(failures()[0].exc_info[1])
+
+
 def test_a_batch_handler_cannot_stream(serve: Serve, failures: Any) -> None:
     app = turbo.App()
 

@@ -253,6 +253,20 @@ static int response_init(ResponseObject *self, PyObject *args, PyObject *kwargs)
     return response_fill(self, body, status, headers, type);
 }
 
+/* Bytes and text are iterables, too: of numbers, and of text of one character. */
+static int check_content(PyObject *content) {
+    if (PyBytes_Check(content) || PyByteArray_Check(content) || PyMemoryView_Check(content) || PyUnicode_Check(content)) {
+        PyErr_Format(PyExc_TypeError, "content is an iterable of parts, not one part, which is %.100s: use turbo.Response",
+                     Py_TYPE(content)->tp_name);
+        return -1;
+    }
+    if (PyIter_Check(content) || PyObject_HasAttrString(content, "__aiter__") || PyObject_HasAttrString(content, "__iter__"))
+        return 0;
+    PyErr_Format(PyExc_TypeError, "content is an iterable or asynchronous iterable of bytes, not %.100s",
+                 Py_TYPE(content)->tp_name);
+    return -1;
+}
+
 static int stream_init(ResponseObject *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"content", "status", "headers", "content_type", "trailers", NULL};
     PyObject *content, *headers = Py_None, *type = Py_None, *trailers = Py_None;
@@ -260,12 +274,8 @@ static int stream_init(ResponseObject *self, PyObject *args, PyObject *kwargs) {
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|lOOO:StreamingResponse", names, &content, &status, &headers, &type,
                                      &trailers))
         return -1;
-    if (!PyIter_Check(content) && !PyObject_HasAttrString(content, "__aiter__") &&
-        !PyObject_HasAttrString(content, "__iter__")) {
-        PyErr_Format(PyExc_TypeError, "content is an iterable or asynchronous iterable of bytes, not %.100s",
-                     Py_TYPE(content)->tp_name);
+    if (check_content(content) < 0)
         return -1;
-    }
     if (response_fill(self, content, status, headers, type) < 0)
         return -1;
     Py_XSETREF(self->trailers, Py_NewRef(trailers));
