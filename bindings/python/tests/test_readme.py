@@ -38,7 +38,7 @@ def test_answers_in_parts(serve: Serve) -> None:
     client = serve(section("respond(")["app"])
     answer = client.get("/numbers")
     assert answer.headers["x-kind"] == "numbers" and answer.body.split() == [b"%d" % i for i in range(1000)]
-    assert client.get("/ticks").body == b"".join(b'id: %d\ndata: {"tick": %d}\n\n' % (i, i) for i in range(3))
+    assert client.get("/ticks").body == b"".join(b'id: %d\ndata: {"tick":%d}\n\n' % (i, i) for i in range(3))
 
 
 def test_pool(serve: Serve) -> None:

@@ -1,6 +1,7 @@
 """Answers that handlers write themselves, trailer fields, server-sent events."""
 
 import asyncio
+import dataclasses
 import json
 import socket
 import threading
@@ -444,7 +445,8 @@ def test_bad_trailers_cut_the_answer_off(serve: Serve, failures: Any, trailers: 
         (turbo.Event("a"), "data: a\n\n"),
         (turbo.Event(""), "data: \n\n"),
         (turbo.Event("a\nb\r\nc\rd"), "data: a\ndata: b\ndata: c\ndata: d\n\n"),
-        (turbo.Event({"a": [1, "\u00e9"]}), 'data: {"a": [1, "\\u00e9"]}\n\n'),
+        (turbo.Event({"a": [1, "\u00e9\n"]}), 'data: {"a":[1,"\u00e9\\n"]}\n\n'),
+        (turbo.Event({"a": float("nan"), "b": float("inf")}), 'data: {"a":null,"b":null}\n\n'),
         (turbo.Event("a", event="tick", id="7", retry=100), "event: tick\nid: 7\nretry: 100\ndata: a\n\n"),
         (turbo.Event("\u00e9"), "data: \u00e9\n\n"),
     ],
@@ -461,6 +463,21 @@ def test_what_would_break_the_stream_is_refused(arguments: Any) -> None:
         turbo.Event("x", **arguments)
 
 
+@pytest.mark.parametrize("name", ["event", "id"])
+def test_what_is_no_text_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name}: 5 is int, expected str"):
+        turbo.Event("x", **{name: 5})
+
+
+@pytest.mark.parametrize("name", ["data", "event", "id", "retry"])
+def test_an_event_stays_as_it_was_checked(name: str) -> None:
+    event = turbo.Event("x", id="1")
+    with pytest.raises(AttributeError):
+        setattr(event, name, "1\ndata: evil")
+    assert event.encode() == b"id: 1\ndata: x\n\n"
+    assert dataclasses.replace(event, id="2").encode() == b"id: 2\ndata: x\n\n"
+
+
 def test_events(serve: Serve, task_name: str, loop_name: str) -> None:
     async def ticks() -> AsyncIterator[Any]:
         yield "one"
@@ -473,7 +490,7 @@ def test_events(serve: Serve, task_name: str, loop_name: str) -> None:
 
     answer = serve_one(serve, handler, task=task_name, loop=loop_name).get("/")
     assert answer.headers["content-type"] == "text/event-stream" and answer.headers["cache-control"] == "no-store"
-    assert answer.body == b'data: one\n\ndata: {"n": 2}\n\nid: 3\ndata: three\n\n'
+    assert answer.body == b'data: one\n\ndata: {"n":2}\n\nid: 3\ndata: three\n\n'
 
 
 def test_pings_while_there_is_nothing_and_the_step_goes_on(serve: Serve) -> None:

@@ -1,27 +1,32 @@
 """Server-sent events: WHATWG HTML, section 9.2."""
 
 import asyncio
-import json
 from dataclasses import dataclass
 from typing import Any, AsyncIterable, Dict, List, Optional, Union
 
-from ._native import StreamingResponse
+from ._native import StreamingResponse, json_encode
 from ._types import Headers
 
 PING = b": ping\n\n"  # a comment: clients read over it
 
 
 def _one_line(name: str, text: Optional[str]) -> None:
-    if text is not None and ("\n" in text or "\r" in text):
+    if text is None:
+        return
+    if not isinstance(text, str):
+        raise TypeError(f"{name}: {text!r} is {type(text).__name__}, expected str")
+    if "\n" in text or "\r" in text:
         raise ValueError(f"{name}: {text!r} has more than one line")
 
 
-@dataclass
+@dataclass(frozen=True)  # what was checked stays
 class Event:
-    """One event. data is text of any number of lines, or a dict or list, which is sent as JSON.
+    """One event. data is text of any number of lines, or a dict or list, which is sent as JSON, as in other answers.
 
     event names its type ("message" without one). id is what a client that connects again says in Last-Event-ID. retry is after
-    how many milliseconds it does so.
+    how many milliseconds it does so. They cannot be changed afterwards; dataclasses.replace() makes another event.
+
+    Raises TypeError for an event or id that is no str, ValueError for what would be read as another field.
     """
 
     data: Union[str, Dict[str, Any], List[Any]] = ""
@@ -39,7 +44,7 @@ class Event:
 
     def encode(self) -> bytes:
         """The event as it is sent."""
-        data = self.data if isinstance(self.data, str) else json.dumps(self.data)
+        data = self.data if isinstance(self.data, str) else json_encode(self.data).decode()
         lines = [f"data: {line}" for line in data.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
         for name, value in (("retry", self.retry), ("id", self.id), ("event", self.event)):
             if value is not None:
