@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "conditional.h"
+#include "fields.h"
 #include "file_body.h"
 #include "http1_write.h"
 #include "http_date.h"
@@ -36,6 +37,7 @@ typedef struct source {
     const char *name;
     int reads; /* the method is GET or HEAD */
     int is_get;
+    int has_no_ranges; /* the handler says so */
 } source;
 
 int turbo__file_stat(int fd, struct stat *out) {
@@ -98,6 +100,15 @@ static int set_validators(turbo_response *resp, source *from, const struct stat 
     int is_strong = is_settled(info, from->validators.now);
     int rc = set_etag(resp, from, info, is_strong);
     return rc < 0 ? rc : set_modified(resp, from, info, is_strong);
+}
+
+/* "none" advises clients against ranges (RFC 9110 14.3): so those that ask all the same have none. */
+static int set_accept_ranges(turbo_response *resp, source *from) {
+    turbo_str own = turbo_response_field(resp, "Accept-Ranges");
+    if (own.data == NULL)
+        return turbo__response_line(resp, "Accept-Ranges", "bytes");
+    from->has_no_ranges = turbo__ascii_equal(own.data, own.len, "none", 4);
+    return 0;
 }
 
 /* -- bodies; each takes fd, whatever it returns -- */
@@ -203,7 +214,7 @@ static int set_unsatisfiable(turbo_response *resp, const source *from, int fd) {
 static int wanted_ranges(turbo__ranges *out, const source *from) {
     const turbo__condition_fields *in = &from->fields;
     size_t i = turbo__fields_find(in->base, in->fields, in->count, 0, "Range", 5);
-    if (!from->is_get || i == in->count)
+    if (!from->is_get || from->has_no_ranges || i == in->count)
         return TURBO__RANGE_IGNORED;
     if (turbo__fields_find(in->base, in->fields, in->count, i + 1, "Range", 5) != in->count)
         return TURBO__RANGE_IGNORED;
@@ -241,7 +252,8 @@ int turbo__response_from_file(turbo_response *resp, const turbo_request *req, in
     int status = turbo__conditional(&from.fields, 1, &from.validators);
     if (status != 0)
         return set_status_only(resp, fd, status);
-    if ((rc = turbo__response_line(resp, "Accept-Ranges", "bytes")) == 0)
+    turbo__response_drop_line(resp, "Content-Range"); /* which range it is follows from the request */
+    if ((rc = set_accept_ranges(resp, &from)) == 0)
         return set_selected(resp, &from, fd);
     close(fd);
     return rc;

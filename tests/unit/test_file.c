@@ -270,6 +270,44 @@ Test(file, fields_of_the_handler_stand_and_its_validators_count) {
     tear_down();
 }
 
+static int count_lines(const char *name) {
+    int count = 0;
+    for (const char *at = strstr(c.head, name); at != NULL; at = strstr(at + 1, name))
+        count++;
+    return count;
+}
+
+Test(file, fields_about_ranges_are_sent_once) {
+    set_up("");
+    extra_name = "accept-ranges";
+    extra_value = "None";
+    cr_expect_eq(ask("GET", "a.txt", "Range: bytes=2-4\r\n"), 200, "it has none");
+    cr_expect_str_eq(c.body, "0123456789");
+    cr_expect(client_has(&c, "accept-ranges: None"));
+    cr_expect_eq(count_lines("Accept-Ranges"), 0);
+    cr_expect_eq(ask("GET", "a.txt", "Range: bytes=10-\r\n"), 200);
+    extra_name = "Accept-Ranges";
+    extra_value = "bytes";
+    cr_expect_eq(ask("GET", "a.txt", "Range: bytes=2-4\r\n"), 206);
+    cr_expect_eq(count_lines("Accept-Ranges"), 1);
+    extra_name = "Content-Range";
+    extra_value = "bytes 0-1/5";
+    cr_expect_eq(ask("GET", "a.txt", "Range: bytes=2-4\r\n"), 206);
+    cr_expect(client_has(&c, "Content-Range: bytes 2-4/10"));
+    cr_expect_eq(count_lines("Content-Range"), 1);
+    cr_expect_eq(ask("GET", "a.txt", "Range: bytes=10-\r\n"), 416);
+    cr_expect_eq(count_lines("Content-Range"), 1);
+    cr_expect_eq(ask("GET", "big", "Range: bytes=0-0,-1\r\n"), 206, "the parts have it");
+    cr_expect_eq(count_lines("Content-Range"), 0);
+    cr_expect_eq(ask("GET", "a.txt", ""), 200);
+    cr_expect_eq(count_lines("Content-Range"), 0);
+    status_of_answers = 206;
+    cr_expect_eq(ask("GET", "a.txt", ""), 206, "the handler knows which part its file is");
+    cr_expect(client_has(&c, "Content-Range: bytes 0-1/5"));
+    extra_name = NULL;
+    tear_down();
+}
+
 Test(file, several_ranges_are_parts_large_and_small) {
     set_up("");
     cr_expect_eq(ask("GET", "big", "Range: bytes=0-99999,200000-299999,-1\r\n"), 206);

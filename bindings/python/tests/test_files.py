@@ -126,6 +126,17 @@ def test_headers_status_type_and_name(serve: Serve, tree: Path) -> None:
     assert client.get("/etag", If_None_Match='"mine"').status == 304
 
 
+def test_fields_about_ranges_are_sent_once(serve: Serve, tree: Path) -> None:
+    app = turbo.App()
+    own = {"/none": {"Accept-Ranges": "none"}, "/range": {"Content-Range": "bytes 0-1/5"}}
+    app.get("/{name}")(lambda request: turbo.FileResponse(tree / "a.txt", headers=own[request.path]))
+    client = serve(app)
+    whole = client.get("/none", Range="bytes=0-3")
+    assert (whole.status, whole.body, whole.headers["accept-ranges"]) == (200, b"0123456789", "none")
+    part = client.get("/range", Range="bytes=0-3")
+    assert (part.status, part.body, part.headers["content-range"]) == (206, b"0123", "bytes 0-3/10")
+
+
 def test_middleware_sees_the_response(serve: Serve, tree: Path) -> None:
     app = app_of(tree)
     seen: List[str] = []

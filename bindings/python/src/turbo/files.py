@@ -28,8 +28,9 @@ class FileResponse(_native.FileResponse):
     request asks for.
 
     With status 200 the library evaluates the request's preconditions and its Range, adds ETag, Last-Modified and
-    Accept-Ranges, and answers 200, 206, 304, 412 or 416. content_type is that of the file's name unless it is given;
-    with filename the client is asked to save the file under that name.
+    Accept-Ranges, and answers 200, 206, 304, 412 or 416; with "Accept-Ranges: none" among headers it serves no ranges.
+    content_type is that of the file's name unless it is given; with filename the client is asked to save the file under that
+    name.
 
     The file is opened when the handler has returned, on its thread and without the GIL. What is then wrong is raised as
     OSError (FileNotFoundError, PermissionError, ...): 500, unless an exception handler answers otherwise. The bytes are
