@@ -92,6 +92,58 @@ def test_the_handler_begins_before_the_body(serve: Serve, loop_name: str, task_n
     assert seen == [b"", b"abc", b"def"]
 
 
+@pytest.mark.parametrize("again", ["read", "stream", "both"])
+def test_a_read_that_is_cancelled_loses_nothing(serve: Serve, again: str, task_name: str) -> None:
+    app, tried = turbo.App(), threading.Event()
+
+    @app.post("/", **STREAMED)
+    async def handler(request: turbo.Request) -> Any:
+        for _ in range(2):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(request.read(), 0.1)
+        with pytest.raises(RuntimeError, match="request.read"):
+            request.body
+        tried.set()
+        if again == "read":
+            body = await request.read()
+            assert body is request.body
+            return body
+        parts = []
+        async for part in request.stream():
+            parts.append(part)
+            if again == "both":
+                with pytest.raises(RuntimeError, match="taken already"):
+                    await request.read()
+        assert parts[0] == b"abc"
+        return b"".join(parts)
+
+    with send(serve(app, task=task_name), "/", b"Content-Length: 6", b"abc") as s:
+        assert tried.wait(10)
+        s.sendall(b"def")
+        assert s.recv(1000).endswith(b"\r\n\r\nabcdef")
+
+
+def test_a_stream_that_begins_while_a_read_waits_has_every_part(serve: Serve) -> None:
+    app, begun = turbo.App(), threading.Event()
+
+    @app.post("/", **STREAMED)
+    async def handler(request: turbo.Request) -> bytes:
+        reading = asyncio.ensure_future(request.read())
+        await asyncio.sleep(0.1)
+        stream = request.stream()
+        parts = [await stream.__anext__()]
+        begun.set()
+        with pytest.raises(RuntimeError, match="taken already"):
+            await reading
+        parts += [part async for part in stream]
+        return b"|".join(parts)
+
+    with send(serve(app), "/", b"Content-Length: 6", b"abc") as s:
+        assert begun.wait(10)
+        s.sendall(b"def")
+        assert s.recv(1000).endswith(b"\r\n\r\nabc|def")
+
+
 def test_trailers_are_there_behind_the_body(serve: Serve) -> None:
     app = turbo.App()
 

@@ -53,6 +53,7 @@ static void request_dealloc(RequestObject *self) {
     Py_XDECREF(self->readable);
     Py_XDECREF(self->lent);
     Py_XDECREF(self->background);
+    Py_XDECREF(self->parts);
     turbo_request_release(self->req);
     Py_XDECREF(self->shard);
     if (TURBOPY_RECYCLE && st->spare_count < TURBOPY_SPARE_MAX)
@@ -314,7 +315,8 @@ static PyMethodDef request_methods[] = {
     {"stream", (PyCFunction)turbopy_body_stream, METH_NOARGS,
      "stream($self, /)\n--\n\nThe parts of the body, as they come: async for. One part where bodies are gathered."},
     {"read", (PyCFunction)turbopy_body_read, METH_NOARGS,
-     "read($self, /)\n--\n\nA coroutine that gives the whole body, at most the route's body_max_bytes; request.body has it then."},
+     "read($self, /)\n--\n\nA coroutine that gives the whole body, at most the route's body_max_bytes; request.body has it then.\n"
+     "One that is cancelled leaves what it had to the next read() or stream()."},
     {"_read", (PyCFunction)turbopy_body_part, METH_NOARGS, NULL},
     {"_readable", (PyCFunction)turbopy_body_readable, METH_NOARGS, NULL},
     {"_keep", (PyCFunction)turbopy_body_keep, METH_O, NULL},
@@ -354,6 +356,7 @@ static PyGetSetDef request_getset[] = {
 static PyMemberDef request_members[] = {
     {"shard", T_OBJECT, offsetof(RequestObject, shard), READONLY, "The turbo.Shard that runs the handler."},
     {"_body_taken", T_BOOL, offsetof(RequestObject, body_taken), READONLY, NULL},
+    {"_parts", T_OBJECT, offsetof(RequestObject, parts), 0, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(RequestObject, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };

@@ -8,7 +8,8 @@ __all__ = ["BodyStream", "read_body"]
 
 
 class BodyStream:
-    """The parts of a body, for `async for`. Leaving it early leaves the rest unread; another one goes on there."""
+    """The parts of a body, for `async for`. Leaving it early leaves the rest unread; another one goes on there. What a read()
+    had when it was cancelled comes first, as one part."""
 
     __slots__ = ("_request", "_whole")
 
@@ -22,6 +23,8 @@ class BodyStream:
     async def __anext__(self) -> bytes:
         if self._whole is not None:  # it is one part
             part, self._whole = self._whole, b""
+        elif self._request._parts:
+            part, self._request._parts = b"".join(self._request._parts), None
         else:
             part = await next_part(self._request)
         if not part:
@@ -39,17 +42,21 @@ async def next_part(request: Request) -> bytes:
 
 
 async def read_body(request: Request, whole: Optional[bytes]) -> bytes:
-    """The whole body, which the request keeps."""
+    """The whole body, which the request keeps. One that is cancelled leaves what it has to the next read(), or stream()."""
     if whole is not None:
         return whole
-    if request._body_taken:
-        raise RuntimeError("parts of the body were taken already: read() would not have them")
-    parts: List[bytes] = []
-    while True:
+    if request._parts is None and not request._body_taken:
+        request._parts = []
+    parts = request._parts
+    while parts is not None:
         part = await next_part(request)
-        if not part:
+        if request._parts is not parts:  # a stream() has begun meanwhile, and goes on here
+            request._parts = [part]
             break
+        if not part:
+            body = b"".join(parts)
+            request._keep(body)
+            request._parts = None
+            return body
         parts.append(part)
-    body = b"".join(parts)
-    request._keep(body)
-    return body
+    raise RuntimeError("parts of the body were taken already: read() would not have them")
