@@ -286,17 +286,41 @@ def test_the_single_mode_refuses(serve: Serve) -> None:
 # -- ends --
 
 
-@pytest.mark.parametrize(
-    "body, status", [(b"b\r\nhello world\r\n", 413), (b"3\r\nabc\r\nx\r\n", 400), (b"3\r\nabc\r\n", 408)]
-)
+BAD_BODIES = [
+    (b"b\r\nhello world\r\n", 413),
+    (b"3\r\nabc\r\nx\r\n", 400),
+    (b"3\r\nabc\r\n3;x=" + b"y" * 2000, 431),
+    (b"3\r\nabc\r\n0\r\nX: " + b"y" * 2000, 431),
+    (b"3\r\nabc\r\n0\r\n" + b"X: y\r\n" * 101, 431),
+    (b"3\r\nabc\r\n", 408),
+]
+
+
+@pytest.mark.parametrize("body, status", BAD_BODIES)
 @pytest.mark.parametrize("path", ["/stream", "/read"])
 def test_a_bad_body_is_answered_for(serve: Serve, failures: Any, path: str, body: bytes, status: int) -> None:
     stall = {"body_stall_timeout_ms": 50} if status == 408 else {}
-    client = serve(reading_app(body_max_bytes=10), **stall)
+    client = serve(reading_app(body_max_bytes=10), head_max_bytes=1024, **stall)
     with send(client, path, b"Transfer-Encoding: chunked", body) as s:
         answer = read_answer(s)
     assert answer.startswith(b"HTTP/1.1 %d " % status) and b"Connection: close" in answer
     assert failures() == []
+
+
+@pytest.mark.parametrize("body, status", BAD_BODIES[1:])
+def test_the_error_names_what_it_may_be(serve: Serve, body: bytes, status: int) -> None:
+    app = turbo.App()
+
+    @app.post("/", **STREAMED)
+    async def handler(request: turbo.Request) -> str:
+        with pytest.raises(turbo.BodyError) as caught:
+            await request.read()
+        return str(caught.value)
+
+    client = serve(app, head_max_bytes=1024, body_stall_timeout_ms=50)
+    with send(client, "/", b"Transfer-Encoding: chunked", body) as s:
+        answer = read_answer(s)
+    assert all(word in answer for word in (b"malformed", b"trailers or chunk extensions are too large", b"stalled"))
 
 
 def test_memory_for_bodies_is_bounded(serve: Serve, failures: Any) -> None:

@@ -64,7 +64,8 @@ static PyObject *raise_end(RequestObject *request, int rc) {
     else if (turbo_request_cancelled(request->req))
         PyErr_SetString(st->ClientDisconnect, "the client has gone");
     else
-        PyErr_SetString(st->BodyError, "the request body is malformed, or has stalled");
+        PyErr_SetString(st->BodyError, "the request body is malformed, its trailers or chunk extensions are too large, or it has "
+                                       "stalled");
     return NULL;
 }
 
