@@ -368,6 +368,27 @@ def test_each_shard_is_told_that_a_stop_has_begun() -> None:
     server.release()
 
 
+def test_routes_say_what_late_requests_have(serve: Serve) -> None:
+    kept: List[Request] = []
+    begun = threading.Event()
+
+    def handler(request: Request) -> None:
+        kept.append(request)
+        begun.set()
+
+    server = Server(shards=1)
+    options = RouteOptions(inflight_max=1, queue_timeout_ms=50, shed_status="429", retry_after_s=7)
+    server.route("GET", "/", handler, options)
+    client = serve(server)
+    first = threading.Thread(target=client.get, args=("/",))
+    first.start()
+    assert begun.wait(DEADLINE)
+    answer = client.get("/")
+    assert (answer.status, answer.field("Retry-After")) == (429, "7")
+    kept[0].reply(200)
+    first.join()
+
+
 def test_inline_route_and_placement_function(serve: Serve, failures: Failures) -> None:
     def place(request: Request, shards: int) -> int:
         return int(request.query_value("shard") or b"")

@@ -1,4 +1,5 @@
-"""handler_timeout_ms, and clients that go: what handlers are told, on both loops and with both kinds of task."""
+"""handler_timeout_ms, and clients that go: what handlers are told, on both loops and with both kinds of task. What a route says
+of those that wait for their handler."""
 
 import asyncio
 import threading
@@ -84,6 +85,73 @@ def test_routes_have_their_own_time(serve: Serve) -> None:
     client = serve(app, handler_timeout_ms=50)
     assert client.get("/short").status == 504
     assert client.get("/never").body == b'{"left":null}'
+
+
+def waiting_app(go_on: threading.Event, **options: Any) -> turbo.App:
+    """/own has the options and /other none; of each one request is worked on at a time, until go_on."""
+    app = turbo.App()
+
+    async def handler(request: turbo.Request) -> bytes:
+        while not go_on.is_set():
+            await asyncio.sleep(0.001)
+        return b"done"
+
+    app.get("/own", inflight_max=1, **options)(handler)
+    app.get("/other", inflight_max=1)(handler)
+    return app
+
+
+@pytest.mark.parametrize(
+    "options, status, retry_after",
+    [
+        ({}, 503, b"1"),
+        ({"shed_status": 429}, 429, b"1"),
+        ({"retry_after_s": 7}, 503, b"7"),
+        ({"shed_status": 429, "retry_after_s": 0}, 429, None),
+    ],
+)
+def test_routes_say_how_long_requests_wait_and_what_they_have_then(
+    serve: Serve, options: Any, status: int, retry_after: Any
+) -> None:
+    go_on = threading.Event()
+    client = serve(waiting_app(go_on, queue_timeout_ms=50, **options), shards=1)
+    with client.socket() as own, client.socket() as other, client.socket() as late, client.socket() as waits:
+        for s, path in ((own, b"/own"), (other, b"/other")):
+            s.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: h\r\n\r\n")
+        wait_until(lambda: client.app.shards[0].inflight == 2)
+        waits.sendall(b"GET /other HTTP/1.1\r\nHost: h\r\n\r\n")
+        wait_until(lambda: client.app.shards[0].queued == 1)
+        late.sendall(b"GET /own HTTP/1.1\r\nHost: h\r\n\r\n")
+        answer = late.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert b"\r\nRetry-After: %s\r\n" % retry_after in answer if retry_after else b"Retry-After" not in answer
+        go_on.set()
+        assert [s.recv(65536).split()[1] for s in (own, other, waits)] == [b"200"] * 3  # the other route has no limit
+    assert client.app.stats()["timeouts_queue"] == 1
+
+
+def test_routes_may_have_none_of_the_settings_limit(serve: Serve) -> None:
+    go_on = threading.Event()
+    client = serve(waiting_app(go_on, queue_timeout_ms=0), shards=1, queue_timeout_ms=50, shed_status=429, retry_after_s=3)
+    with client.socket() as s, client.socket() as waits, client.socket() as late:
+        s.sendall(b"GET /own HTTP/1.1\r\nHost: h\r\n\r\nGET /other HTTP/1.1\r\nHost: h\r\n\r\n")
+        wait_until(lambda: client.app.shards[0].inflight == 2)
+        waits.sendall(b"GET /own HTTP/1.1\r\nHost: h\r\n\r\n")
+        late.sendall(b"GET /other HTTP/1.1\r\nHost: h\r\n\r\n")
+        answer = late.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 429 ") and b"\r\nRetry-After: 3\r\n" in answer
+        go_on.set()
+        assert s.recv(65536).startswith(b"HTTP/1.1 200 ") and waits.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "option, value", [("queue_timeout_ms", -1), ("shed_status", 500), ("shed_status", "503 "), ("retry_after_s", 86401)]
+)
+def test_bad_values_of_a_route_are_named(serve: Serve, option: str, value: Any) -> None:
+    app = turbo.App()
+    app.get("/", **{option: value})(lambda request: b"")
+    with pytest.raises(ValueError, match=option):
+        serve(app)
 
 
 def test_batch_is_cancelled_once_when_its_time_is_over(serve: Serve, task_name: str, failures: Any) -> None:

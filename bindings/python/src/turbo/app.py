@@ -70,6 +70,11 @@ class App:
     key             "param:id", "field:X-User", "cookie:sid": one shard for each value, always (placement "key")
     spill_percent   0, or 100 to 10000: load of the home shard that sends requests on; 0 never
     inflight_max    1 to 1048576: most requests of the route that a shard works on at once; others wait, in order
+    queue_timeout_ms    0 to 86400000: a request that has waited longer for its handler is answered without it; 0 never
+    handler_timeout_ms  0 to 86400000: a handler that has not answered, or begun to, is cancelled, and its client has 504; 0 never
+    shed_status     503 or 429: the status of what is answered without its handler, as it waited too long, or the queue or the
+                    memory for bodies is full
+    retry_after_s   0 to 86400: Retry-After of those answers; 0: they have none
     threads         1 to 1024: the handler, a function that blocks, runs on threads of its shard's pool, so many at once
     content_type    Content-Type of answers that are bytes or str
     middleware      False: none around this handler
