@@ -131,6 +131,44 @@ def test_drain_timeout_cancels_what_is_left(serve: Serve, caplog: pytest.LogCapt
     assert "1 abandoned" in caplog.text
 
 
+def test_what_does_not_end_is_waited_for_once(
+    serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, task_name: str
+) -> None:
+    app, go_on = turbo.App(), threading.Event()
+    cancelled: List[str] = []
+
+    async def stubborn(name: str) -> None:
+        while not go_on.is_set():
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                cancelled.append(name)
+
+    @app.get("/")
+    async def handler(request: turbo.Request) -> None:
+        request.shard.state["task"] = asyncio.ensure_future(stubborn("task"))
+        await stubborn("handler")
+
+    @app.get("/background")
+    def background(request: turbo.Request) -> bytes:
+        request.background(stubborn, "background")
+        return b""
+
+    monkeypatch.setattr("turbo.background.END_TIMEOUT", 0.2)
+    app.on_stop(lambda shard: cancelled.append("on_stop"))
+    client = serve(app, drain_timeout_ms=100, shards=1, task=task_name, loop="asyncio")
+    with client.socket() as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert client.get("/background").status == 200
+        wait_until(lambda: client.app.shards[0].inflight == 1)
+        client.app.stop()
+    go_on.set()
+    assert cancelled == ["handler", "background", "on_stop", "task"]
+    said = [r.getMessage() for r in caplog.records if "have not ended" in r.getMessage()]
+    assert [text.split(" have")[0] for text in said] == ["handlers of turbo-shard-0", "background calls", "tasks of turbo-shard-0"]
+    assert all(text.endswith(": 1 left alone") for text in said)
+
+
 def test_stop_from_a_handler(serve: Serve) -> None:
     app = hello()
 

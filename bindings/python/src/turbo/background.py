@@ -17,6 +17,16 @@ END_TIMEOUT = 5.0  # seconds that cancelled coroutines get to end
 Call = Tuple[Callable[..., Any], Tuple[Any, ...], Dict[str, Any]]
 
 
+async def wait_for_end(tasks: "Set[asyncio.Future[Any]]", what: str) -> "Set[asyncio.Future[Any]]":
+    """Wait for what was cancelled. Returns what has not ended in time, and is not to be waited for again; that is logged."""
+    if not tasks:
+        return set()
+    left = (await asyncio.wait(tasks, timeout=END_TIMEOUT))[1]
+    if left:
+        logger.warning("%s have not ended %g s after they were cancelled: %d left alone", what, END_TIMEOUT, len(left))
+    return left
+
+
 class Drain:
     """By when what was taken must have ended."""
 
@@ -124,20 +134,19 @@ class Background:
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._ended(done, calls))
 
-    async def end(self) -> None:
-        """Wait until every call has been made, or until the end of the drain: then cancel them."""
+    async def end(self) -> "Set[asyncio.Future[Any]]":
+        """Wait until every call has been made, or until the end of the drain: then cancel them. As wait_for_end()."""
         self._drain.begin()
         if self._owed and self._drain.left() > 0:
             self._idle = self.post.loop.create_future()
             await asyncio.wait({self._idle}, timeout=self._drain.left())
         if not self._owed:
-            return
+            return set()
         logger.warning("background calls of %d requests are cancelled", len(self._owed))
-        tasks = set(self._tasks)
+        tasks: "Set[asyncio.Future[Any]]" = set(self._tasks)
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=END_TIMEOUT)
+        return await wait_for_end(tasks, "background calls")
 
     def abort(self) -> None:
         """Let end() wait no longer."""

@@ -7,7 +7,7 @@ import threading
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from ._native import Server, Shard, main_interpreter
-from .background import END_TIMEOUT, Background, Drain
+from .background import END_TIMEOUT, Background, Drain, wait_for_end
 from .config import Config, loop_factory
 from .errors import logger
 from .lifecycle import Hook, Stage, call
@@ -24,13 +24,12 @@ def forward_logs(server: Server) -> None:
         logger.log(_LEVELS[level], "%s", text)
 
 
-def end_tasks(loop: asyncio.AbstractEventLoop, name: str) -> None:
-    """Cancel what is left on a loop that has stopped, and wait for it. Its thread; name is for the log."""
-    left: Set["asyncio.Task[object]"] = asyncio.all_tasks(loop)
+def end_tasks(loop: asyncio.AbstractEventLoop, name: str, left_alone: "Set[asyncio.Future[Any]]") -> None:
+    """Cancel what else is left on a loop that has stopped, and wait for it. Its thread; name is for the log."""
+    left: "Set[asyncio.Future[Any]]" = {task for task in asyncio.all_tasks(loop) if task not in left_alone}
     for task in left:
         task.cancel()
-    if left:
-        loop.run_until_complete(asyncio.wait(left, timeout=END_TIMEOUT))
+    loop.run_until_complete(wait_for_end(left, f"tasks of {name}"))
     loop.run_until_complete(loop.shutdown_asyncgens())
     try:
         loop.run_until_complete(asyncio.wait_for(loop.shutdown_default_executor(), END_TIMEOUT))
@@ -70,6 +69,7 @@ class LoopThread(threading.Thread):
         self._to_end = False  # it is we who stop the loop; its thread
         self._start_ended = False
         self._starting: Optional["asyncio.Task[Any]"] = None  # a function of on_start
+        self._left_alone: "Set[asyncio.Future[Any]]" = set()  # has had its time to end
 
     def run(self) -> None:
         try:
@@ -176,7 +176,7 @@ class LoopThread(threading.Thread):
     def _end(self, loop: asyncio.AbstractEventLoop) -> None:
         """The loop has stopped, and can still run coroutines."""
         self._stop_stages()
-        end_tasks(loop, self.name)
+        end_tasks(loop, self.name, self._left_alone)
 
     def _stop_stages(self) -> None:
         for stage in reversed(self.stages):
@@ -275,15 +275,13 @@ class ShardThread(LoopThread):
     def _end(self, loop: asyncio.AbstractEventLoop) -> None:
         self._run_hook(self._end_work)
         self._stop_stages()
-        end_tasks(loop, self.name)
+        end_tasks(loop, self.name, self._left_alone)
 
     async def _end_work(self) -> None:
         """Wait for handlers' coroutines, which the end of the drain has cancelled: once, so that they can clean up."""
-        left = self.shard.tasks()
-        if left:
-            await asyncio.wait(left, timeout=END_TIMEOUT)
         assert self._background is not None
-        await self._background.end()
+        self._left_alone |= await wait_for_end(self.shard.tasks(), f"handlers of {self.name}")
+        self._left_alone |= await self._background.end()
 
     def _stop_stages(self) -> None:
         *first, own = self.stages
