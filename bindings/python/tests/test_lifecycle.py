@@ -386,6 +386,32 @@ def test_a_second_signal_ends_the_drain() -> None:
     assert code == 0 and "stopping at once" in errors and "1 abandoned" in errors
 
 
+BLOCKS = """
+@app.get("/block", **eval(sys.argv[1]))
+def block(request):
+    print("begun", flush=True)
+    time.sleep(60)
+
+import time
+app.run(port=0, drain_timeout_ms=100)
+"""
+
+
+@pytest.mark.parametrize("options", ["{}", "dict(threads=1)"])
+def test_a_third_signal_ends_a_process_that_a_function_holds_up(options: str) -> None:
+    with Program(BLOCKS, options) as program:
+        with socket.create_connection(("127.0.0.1", program.port), 10) as s:
+            s.sendall(b"GET /block HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert program.process.stdout is not None and program.process.stdout.readline() == b"begun\n"
+            for number in (signal.SIGINT, signal.SIGTERM):
+                program.process.send_signal(number)
+                time.sleep(0.5)
+                assert program.process.poll() is None
+            assert read_answer(s) == b""  # it is let go all the same
+            program.process.send_signal(signal.SIGTERM)
+            assert program.end()[0] == -signal.SIGTERM
+
+
 STARTS = """
 import os, time
 

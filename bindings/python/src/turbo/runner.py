@@ -29,9 +29,9 @@ def run(target: Target, host: str = "127.0.0.1", port: int = 8000, **settings: A
     `start_timeout_ms`, how long one that takes another's place has to get ready before it is killed (60000); 0: no limit.
 
     Prints a line with the address once connections are accepted. The signal begins a graceful stop: requests that were taken are
-    answered, for up to drain_timeout_ms; a second signal ends that. While on_start runs the signal ends the start, and a second
-    one the process. For the main thread; in another one no signals are handled. Returns how many requests that were taken had
-    no answer.
+    answered, for up to drain_timeout_ms; a second signal ends that, and a third one the process. While on_start runs the signal
+    ends the start, and a second one the process. For the main thread; in another one no signals are handled. Returns how many
+    requests that were taken had no answer.
 
     Raises what load() and App.start() raise.
     """

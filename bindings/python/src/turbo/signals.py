@@ -36,7 +36,7 @@ class Signals:
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
             self._old_fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-            self._old = {number: signal.signal(number, ignore) for number in self._numbers}
+            self._old = {number: signal.signal(number, self._handle) for number in self._numbers}
         return self
 
     def __exit__(
@@ -47,6 +47,9 @@ class Signals:
         if self._old:
             signal.set_wakeup_fd(self._old_fd)
         self.close()
+
+    def _handle(self, number: int, frame: Any) -> None:
+        """What the signal's handler does besides."""
 
     def close(self) -> None:
         """In a process that was forked: the other one's signals do not come here."""
@@ -73,7 +76,16 @@ class Signals:
 
 
 class StopSignals(Signals):
-    """SIGINT and SIGTERM, for a thread that has nothing else to do."""
+    """SIGINT and SIGTERM, for a thread that has nothing else to do. A third one ends the process, as it would without us: nobody
+    may be there to take it, and a handler that blocks its thread holds up every other end."""
+
+    _count = 0
+
+    def _handle(self, number: int, frame: Any) -> None:
+        self._count += 1
+        if self._count == 2:
+            for each in self._numbers:
+                signal.signal(each, signal.SIG_DFL)
 
     def __enter__(self) -> "StopSignals":
         super().__enter__()
