@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 import turbo
-from conftest import Client, Serve
+from conftest import Client, Serve, read_answer
 from test_streaming import wait_until
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -57,6 +57,17 @@ def test_start_and_stop(serve: Serve) -> None:
     assert "queue" not in app.shards[0].state
 
 
+def test_long_polls_end_with_a_stop(serve: Serve) -> None:
+    (start,) = [example for example in SECTIONS if "on_start" in example]
+    (poll,) = [example for example in SECTIONS if "wait_draining" in example]
+    client = serve(run(start, poll)["app"])
+    with client.socket() as one:
+        one.sendall(b"GET /poll HTTP/1.1\r\nHost: h\r\n\r\n")
+        wait_until(lambda: client.app.shards[0].inflight == 1)
+        client.app.stop()
+        assert read_answer(one).startswith(b"HTTP/1.1 503 ")
+
+
 def test_exception_handlers(serve: Serve) -> None:
     answer = serve(section("exception_handler")["app"]).get("/members/7")
     assert (answer.status, answer.body) == (404, b'{"no such user":"7"}')
@@ -76,7 +87,7 @@ def test_background(serve: Serve) -> None:
 
 
 def test_every_example_is_run() -> None:
-    assert len(SECTIONS) == 7
+    assert len(SECTIONS) == 8
 
 
 def test_every_setting_that_the_readme_names_exists() -> None:

@@ -15,6 +15,7 @@ from . import _codec, _native
 from ._native import Fields, Request, Response, Setting, Shard, StreamingResponse, Task, library_version, settings
 from .app import App
 from .bodies import BodyStream, read_body
+from .draining import wait_draining
 from .errors import BodyError, ClientDisconnect, HTTPError, bad_json, log_failure
 from .events import Event, EventStream
 from .files import FileResponse
@@ -41,6 +42,7 @@ __all__ = [
     "library_version",
     "run",
     "settings",
+    "wait_draining",
 ]
 
 __version__ = "0.1.0"

@@ -33,13 +33,31 @@ class Drain:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._deadline: Optional[float] = None
-        self._lock = threading.Lock()  # of writers
+        self._lock = threading.RLock()  # of writers; a signal's handler may begin in the middle of another call
+        self._told = False
+        self._listeners: List[Callable[[], None]] = []
 
     def begin(self) -> None:
         """The stop begins now, unless it has before. Any thread."""
         with self._lock:
             if self._deadline is None:
                 self._deadline = time.monotonic() + self._seconds
+
+    def listen(self, fn: Callable[[], None]) -> None:
+        """Call fn, on any thread, by tell(); now, if that has been called. Any thread."""
+        with self._lock:
+            if not self._told:
+                self._listeners.append(fn)
+                return
+        fn()
+
+    def tell(self) -> None:
+        """The library knows of the stop, too. Any thread."""
+        with self._lock:
+            self._told = True
+            listeners, self._listeners = self._listeners, []
+        for fn in listeners:
+            fn()
 
     def abort(self) -> None:
         """The time is up. Any thread."""

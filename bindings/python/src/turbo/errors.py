@@ -45,7 +45,7 @@ class HTTPError(Exception):
 class BodyError(Exception):
     """A streamed request body came to no good end: too long, malformed, with trailers or chunk extensions that are too large,
     stalled, or no memory for it. A handler that lets it pass is answered for with the status that fits (413, 400, 431, 408,
-    503), and nothing is logged. The connection ends."""
+    or shed_status), and nothing is logged. The connection ends."""
 
 
 class ClientDisconnect(ConnectionError):

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, AsyncIterable, Dict, List, Optional, Union
 
+from . import draining
 from ._native import StreamingResponse, json_encode
 from ._types import Headers
 
@@ -66,24 +67,38 @@ class _Parts:
     closes the iterator, also one that was not begun: a generator of ours would not hear of its own end then.
     """
 
-    def __init__(self, content: AsyncIterable[EventLike], ping: Optional[float]) -> None:
+    def __init__(self, content: AsyncIterable[EventLike], ping: Optional[float], ends_on_drain: bool) -> None:
         self._iterator = content.__aiter__()
         self._ping = ping
+        self._ends_on_drain = ends_on_drain
+        self._draining: "Optional[asyncio.Future[None]]" = None
         self._step: Optional["asyncio.Future[EventLike]"] = None
 
     def __aiter__(self) -> "_Parts":
         return self
 
     async def __anext__(self) -> bytes:
-        if self._step is None:
+        if self._step is None and not self._is_over():
             self._step = asyncio.ensure_future(self._iterator.__anext__())
-        if not (await asyncio.wait([self._step], timeout=self._ping))[0]:
-            return PING
-        step, self._step = self._step, None
-        return _encode(step.result())  # or StopAsyncIteration
+        waits = [future for future in (self._step, self._draining) if future is not None]
+        done = (await asyncio.wait(waits, timeout=self._ping, return_when=asyncio.FIRST_COMPLETED))[0]
+        if self._step is not None and self._step in done:
+            step, self._step = self._step, None
+            return _encode(step.result())  # or StopAsyncIteration
+        if done:
+            raise StopAsyncIteration
+        return PING
+
+    def _is_over(self) -> bool:
+        """Whether a stop has begun, with which the stream ends."""
+        if self._ends_on_drain and self._draining is None:
+            self._draining = draining.told()
+        return self._draining is not None and self._draining.done()
 
     async def aclose(self) -> None:
         """At the end, however it comes."""
+        if self._draining is not None:
+            draining.forget(self._draining)
         if self._step is not None:
             self._step.cancel()
             await asyncio.wait([self._step])
@@ -98,16 +113,25 @@ class EventStream(StreamingResponse):
     content is an asynchronous iterable of turbo.Event, str, dict or list. While it has nothing for `ping` seconds a comment
     is sent, so that proxies keep the connection, and a client that has gone is noticed; None sends none. Cache-Control:
     no-store is sent unless headers have one.
+
+    When a stop of the app begins the stream ends behind the event that is there, and content is closed: a browser connects again, to
+    the server that takes this one's place. With ends_on_drain=False content has to end by itself (turbo.wait_draining()), or the
+    stream is cut off at drain_timeout_ms.
     """
 
     def __init__(
-        self, content: AsyncIterable[EventLike], *, ping: Optional[float] = 15.0, headers: Optional[Headers] = None
+        self,
+        content: AsyncIterable[EventLike],
+        *,
+        ping: Optional[float] = 15.0,
+        headers: Optional[Headers] = None,
+        ends_on_drain: bool = True,
     ) -> None:
         if not hasattr(content, "__aiter__"):
             raise TypeError(f"content is an asynchronous iterable of events, not {type(content).__name__}")
         if ping is not None and ping <= 0:
             raise ValueError(f"ping: {ping!r} is not a time in seconds")
-        super().__init__(_Parts(content, ping), 200, headers, "text/event-stream")
+        super().__init__(_Parts(content, ping, ends_on_drain), 200, headers, "text/event-stream")
         if not any(_lower(name) == "cache-control" for name, _ in self.headers):
             self.headers.append(("Cache-Control", "no-store"))
 

@@ -101,6 +101,7 @@ class Executor:
             self._config.stopping()
         self._drain.begin()
         self._server.stop()
+        self._drain.tell()
         if self._shared is not None:
             self._shared.cancel_soon(self._server.drain_timeout_ms / 1000 + GRACE, self._threads)
 
@@ -108,6 +109,7 @@ class Executor:
         """Do not wait for answers and background calls any longer. Any thread; does not wait."""
         self._drain.abort()
         self._server.abort()
+        self._drain.tell()
         if self._shared is not None:
             self._shared.cancel_soon(GRACE, self._threads)
         for thread in self._threads:
@@ -164,7 +166,7 @@ class Executor:
         """Every loop is there, and on_start has returned: the process's first, then those of all shards at once."""
         process = self._lifecycle.stage("process", "the process")
         if self._config.mode == "single":
-            shared = SharedLoop("turbo-loop", self._config, [process])
+            shared = SharedLoop("turbo-loop", self._config, [process], self._drain)
             shared.on_exit = self.stop
             shared.start()
             self._shared = shared

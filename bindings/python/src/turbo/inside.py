@@ -146,6 +146,7 @@ class InsideShard(ShardThread):
             self._begin()
         elif line == "stop":
             self._drain.begin()
+            self._drain.tell()
         elif line == "abort":
             self._drain.abort()
             self.abort_soon()
@@ -197,6 +198,7 @@ class InsideExecutor:
         """Begin to stop all shards. Any thread; does not wait."""
         self._drain.begin()
         self._server.stop()
+        self._drain.tell()
         self._link.say("stop")
 
     def is_own_thread(self) -> bool:

@@ -6,6 +6,7 @@ import logging
 import threading
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
+from . import draining
 from ._native import Server, Shard, main_interpreter
 from .background import END_TIMEOUT, Background, Drain, wait_for_end
 from .config import Config, loop_factory
@@ -55,8 +56,9 @@ class LoopThread(threading.Thread):
     have no daemons.
     """
 
-    def __init__(self, name: str, config: Config, stages: List[Stage]) -> None:
+    def __init__(self, name: str, config: Config, stages: List[Stage], drain: Drain) -> None:
         super().__init__(name=name, daemon=bool(main_interpreter))
+        self._drain = drain
         self.loop: Optional[asyncio.AbstractEventLoop] = None
         self.post: Optional[Post] = None  # to the loop, from other threads
         self.error: Optional[BaseException] = None
@@ -75,6 +77,7 @@ class LoopThread(threading.Thread):
         try:
             self.loop = self._make_loop()
             self.post = Post(self.loop)
+            draining.attach(self._drain, self.post)
             self._before_start()
             for stage in self.stages:
                 stage.start(self._run_start)
@@ -219,11 +222,10 @@ class ShardThread(LoopThread):
         drain: Drain,
         on_end: Callable[[], None],
     ) -> None:
-        super().__init__(f"turbo-shard-{shard.index}", config, stages)
+        super().__init__(f"turbo-shard-{shard.index}", config, stages, drain)
         self.shard = shard
         self.others: Sequence[Any] = ()  # threads whose end the process's on_stop waits for
         self._handlers = handlers
-        self._drain = drain
         self._on_end = on_end
         self._background: Optional[Background] = None
         self._fd = -1
