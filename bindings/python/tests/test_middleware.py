@@ -233,6 +233,23 @@ def test_routes_without(serve: Serve) -> None:
     assert [client.get(path).body for path in ("/pool", "/plain", "/sync")] == [b"pool", b"plain", b"a(sync)"]
 
 
+def test_batches_without_are_told_of(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    app = app_with_handlers()
+    async_mark(app, "a")
+
+    @app.post("/batch", batch=True)
+    def batch(requests: List[turbo.Request]) -> List[str]:
+        return ["batch"] * len(requests)
+
+    app.post("/meant", batch=True, middleware=False)(batch)
+    assert serve(app).post("/batch").body == b"batch"
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [text.split(" (")[0] for text in warnings] == [f"no middleware is around {method} /batch" for method in ("GET", "POST")]
+    assert all(__file__ in text for text in warnings)
+    with pytest.raises(ValueError, match="middleware: True is not possible for batch handlers"):
+        app.post("/", batch=8, middleware=True)(batch)
+
+
 def test_objects_as_middleware(serve: Serve) -> None:
     class Sync:
         def __call__(self, request: turbo.Request, call_next: Any) -> Any:

@@ -98,6 +98,8 @@ def test_bad_routes() -> None:
         app.get("/")(1)  # type: ignore[type-var]
     with pytest.raises(TypeError, match="methods"):
         app.route("/", "GET")
+    with pytest.raises(TypeError, match='with parentheses'):
+        app.get(print)  # type: ignore[arg-type]
     for pattern in ("nothing", "/{a}/{a}", "/{"):
         broken = turbo.App()
         broken.get(pattern)(lambda request: None)
@@ -105,10 +107,22 @@ def test_bad_routes() -> None:
             broken.start(port=0)
 
 
+def test_errors_of_start_name_the_route(serve: Serve) -> None:
+    app = turbo.App()
+
+    @app.get("/typo/{id}", thread=3)
+    def handler(request: turbo.Request) -> None: ...
+
+    with pytest.raises(TypeError) as caught:
+        app.start(port=0)
+    words = ["GET /typo/{id} (", "handler", f"{__file__}:{handler.__code__.co_firstlineno}", '"thread"']
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
 def test_a_route_that_is_registered_twice(serve: Serve) -> None:
     app = hello()
     app.get("/")(lambda request: None)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="GET / "):
         app.start(port=0)
 
 

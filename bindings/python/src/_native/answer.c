@@ -100,8 +100,8 @@ static int body_of(ShardObject *shard, const turbopy_route *route, PyObject *obj
         return -1;
     PyErr_Format(PyExc_TypeError,
                  "an answer is bytes, bytearray, memoryview, str, dict, list, None, turbo.Response, "
-                 "turbo.StreamingResponse or turbo.FileResponse, not %.100s",
-                 Py_TYPE(object)->tp_name);
+                 "turbo.StreamingResponse, turbo.EventStream or turbo.FileResponse, not %.100s%s",
+                 Py_TYPE(object)->tp_name, PyTuple_Check(object) ? ": a status goes into turbo.Response(body, status)" : "");
     return -1;
 }
 

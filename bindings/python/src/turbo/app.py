@@ -77,7 +77,7 @@ class App:
     retry_after_s   0 to 86400: Retry-After of those answers; 0: they have none
     threads         1 to 1024: the handler, a function that blocks, runs on threads of its shard's pool, so many at once
     content_type    Content-Type of answers that are bytes or str
-    middleware      False: none around this handler
+    middleware      False: none around this handler; there is never any around batches, which is logged unless this says so
 
     All methods but stop() are for one thread at a time.
     """
@@ -101,6 +101,8 @@ class App:
                 self._routes.append(make_route(method, path, handler, options))
             return handler
 
+        if not isinstance(path, str):
+            raise TypeError(f'a path is expected, not {path!r}: @app.get("/path"), with parentheses')
         if isinstance(methods, str):
             raise TypeError(f"methods: {methods!r} is str, expected a list of str")
         return register

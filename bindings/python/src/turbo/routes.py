@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional
 
 from ._native import Request, Server
+from .errors import logger
 from .middleware import Middleware, compose, is_coroutine_function
 from .slow import Watch
 
@@ -20,7 +21,7 @@ class Route:
     pattern: str
     handler: Handler
     batch: bool = False
-    has_middleware: bool = True
+    has_middleware: Optional[bool] = None  # True or False: the decorator says so
     content_type: Optional[str] = None
     weight: Optional[Callable[[Request], int]] = None
     options: Dict[str, Any] = field(default_factory=dict)
@@ -37,30 +38,35 @@ class Route:
 
     def describe(self, around: List[Middleware]) -> str:
         """What the library is told of it, to compare with the same route in another interpreter."""
-        around = around if self.has_middleware and not self.batch else []
+        around = self._around(around)
         words = [self.method or "any", self.pattern, f"batch={self.batch}", f"async={compose(self.handler, around)[1]}"]
         words += [] if self.content_type is None else [f"content_type={self.content_type}"]
         return " ".join(words + [f"{name}={value}" for name, value in sorted(self.options.items())])
 
     def register(self, server: Server, around: List[Middleware], watch: Optional[Watch]) -> None:
         """Hand the route to a server. ValueError or TypeError name the option that is wrong."""
-        around = around if self.has_middleware and not self.batch else []
+        if around and self.batch and self.has_middleware is None:
+            logger.warning("no middleware is around %s, a batch handler; middleware=False says that it need not be", self)
+        around = self._around(around)
         handler, is_async = compose(self.handler, around)
         if self.pooled:
             self._check_pooled(around)
         elif watch is not None:
             handler, is_async = watch.wrap(handler), False
-        server.route(
-            self.method,
-            self.pattern,
-            handler,
-            is_async,
-            self.batch,
-            self.pooled,
-            self.content_type,
-            self.options,
-            self.weight,
-        )
+        rest = (self.batch, self.pooled, self.content_type, self.options, self.weight)
+        try:
+            server.route(self.method, self.pattern, handler, is_async, *rest)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{self}: {error}") from None
+
+    def __str__(self) -> str:
+        """For who has to find it in the program."""
+        code = getattr(self.handler, "__code__", None)
+        where = "" if code is None else f", {code.co_filename}:{code.co_firstlineno}"
+        return f"{self.method or 'any method'} {self.pattern} ({getattr(self.handler, '__qualname__', self.handler)}{where})"
+
+    def _around(self, around: List[Middleware]) -> List[Middleware]:
+        return [] if self.batch or self.has_middleware is False else around
 
     def _check_pooled(self, around: List[Middleware]) -> None:
         for middleware in around:
@@ -106,14 +112,16 @@ def make_route(method: Optional[str], pattern: str, handler: Handler, options: D
     options = dict(options)
     content_type = options.pop("content_type", None)
     batch = options.pop("batch", False)
-    has_middleware = options.pop("middleware", True)
+    has_middleware = options.pop("middleware", None)
     weight = options.pop("weight", None)
     if not callable(handler):
         raise TypeError(f"the handler of {pattern} is not callable: {handler!r}")
     if content_type is not None and not isinstance(content_type, str):
         raise TypeError(f"content_type: {content_type!r} is {type(content_type).__name__}, expected str")
-    if not isinstance(has_middleware, bool):
+    if has_middleware is not None and not isinstance(has_middleware, bool):
         raise TypeError(f"middleware: {has_middleware!r} is {type(has_middleware).__name__}, expected bool")
+    if has_middleware and batch is not False:
+        raise ValueError("middleware: True is not possible for batch handlers, which get many requests at once")
     if options.get("executor", "shard") != "shard":
         raise ValueError(f"executor: {options['executor']!r} is not possible for Python handlers, allowed is 'shard'")
     if "threads" in options and (batch is not False or is_coroutine_function(handler)):
