@@ -11,10 +11,11 @@ VERSIONS =
 SECONDS = 60
 DEMOS = shards,inline,io0,python
 RUNS = 3
+GIB = 10
 
 .PHONY: help deps build build-all run run-c test test-freethreaded chaos chaos-processes stop soak soak-python coverage fuzz \
         bench bench-peers bench-phases bench-python bench-batch bench-convoy bench-loops bench-parallel bench-instructions \
-        bench-memory overload sweep docs install uninstall clean
+        bench-memory bench-transfers overload sweep docs install uninstall clean
 
 help:
 	@echo "make run       install what is missing, build, serve the demo at http://127.0.0.1:8000/async"
@@ -42,6 +43,7 @@ help:
 	@echo "make bench-parallel one and two shards of handlers that use the CPU (PARALLEL_ROUNDS); DOCS=1 writes docs/benchmarks.md"
 	@echo "make bench-instructions   count instructions and system calls of a request"
 	@echo "make bench-memory   memory of idle connections, clients that never read and large answers, beside nginx (5 minutes)"
+	@echo "make bench-transfers GIB=10   very long bodies up and down, and the server's peak memory (10 minutes)"
 	@echo "make overload  goodput against offered load, up to 5 x the capacity (8 minutes); DOCS=1 writes docs/overload.md"
 	@echo "make sweep     the Python demo with one setting changed at a time (8 minutes; FULL=1: the grid too, 13 minutes;"
 	@echo "               SWEEP_ROUNDS, SWEEP_SECONDS); DOCS=1 writes docs/results.md, else all goes into build/"
@@ -164,6 +166,11 @@ bench-memory: build-all
 	@sh scripts/deps.sh bench
 	@sh scripts/venv.sh
 	@$(PYTHON) tests/bench/idle.py
+
+bench-transfers: build-all
+	@sh scripts/deps.sh bench
+	@sh scripts/venv.sh
+	@$(PYTHON) tests/bench/transfers.py --gib $(GIB)
 
 overload: build-all
 	@sh scripts/deps.sh bench

@@ -63,6 +63,26 @@ def test_every_byte_arrives_once(client: Client, size: int, framing: str) -> Non
     assert client.answer().body == OK_BODY
 
 
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_long_ones_take_little_memory(server: Server, framing: str) -> None:
+    def send(count: int) -> None:
+        with server.client() as client:
+            length = f"Content-Length: {count * len(BODY)}" if framing == "length" else "Transfer-Encoding: chunked"
+            client.send(head(length))
+            total = 1
+            for _ in range(count):
+                client.send(BODY if framing == "length" else chunked(split(BODY, 1 << 20))[: -len(b"0\r\n\r\n")])
+                total = zlib.adler32(BODY, total)
+            client.send(b"" if framing == "length" else b"0\r\n\r\n")
+            assert client.answer().json() == {"bytes": count * len(BODY), "sum": total}
+
+    send(4)  # what first uses bring is in both
+    server.forget_peak()
+    before = server.peak_bytes()
+    send(16)
+    assert server.peak_bytes() - before < (64 if harness.SANITIZED else 4) * 1024 * 1024
+
+
 def test_byte_by_byte_with_trailers(client: Client) -> None:
     client.send_bytewise(head("Transfer-Encoding: chunked") + chunked([b"abc", b"d" * 20])[:-2] + b"Sum: 1\r\n\r\n" + request())
     check(client.answer(), b"abc" + b"d" * 20)
