@@ -41,7 +41,7 @@ struct turbo_shard {
     uint8_t in_batch; /* inside ops.batch                                           */
     uint8_t came_here; /* requests came without mail since the last turn            */
     uint8_t timer_open;
-    uint8_t drain_told;
+    uint8_t drain_told; /* turbo_server_on_drain()'s function was called, or there was none */
     uint8_t begun;         /* driven: start_shard has succeeded */
     uint8_t loop_reported; /* driven: the end of the loop       */
     turbo_executor_ops ops;

@@ -342,8 +342,8 @@ TURBO_API turbo_str turbo_request_body(const turbo_request *req);
  *
  * On a route with body `streamed` the handler begins when the head is there, and reads the body while it arrives. When
  * body_window_bytes of it wait to be read, the client has to wait, until half of them were read: pausing is not to
- * read. A client that asked whether it may send (Expect: 100-continue) is told so at the first read that finds nothing, or before a
- * streamed answer (2xx) that begins earlier.
+ * read. A client that asked whether it may send (Expect: 100-continue) is told so at the first read that finds nothing,
+ * or before a streamed answer (2xx) that begins earlier.
  *
  * Elsewhere the body is one part. Bytes that were taken are not kept: who needs them all gathers them.
  *

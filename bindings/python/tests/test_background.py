@@ -366,7 +366,7 @@ def test_a_stop_cancels_calls_at_the_end_of_the_drain(
 
 
 def test_an_aborted_stop_cancels_calls() -> None:
-    from test_lifecycle import Program
+    from test_programs import Program
     import signal
 
     body = """

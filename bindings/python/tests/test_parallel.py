@@ -14,7 +14,7 @@ from typing import Any, Iterator, List, Optional
 import pytest
 import turbo
 from conftest import Client, Serve, read_answer
-from test_lifecycle import GIL_IS_BACK
+from test_programs import GIL_IS_BACK
 from turbo import parallel, runner
 from turbo.config import make_config
 from turbo.gil import gil_enabled
