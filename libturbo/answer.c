@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "body.h"
+#include "chars.h"
 #include "clock.h"
 #include "exchange.h"
-#include "fields.h"
 #include "file.h"
 #include "http1_trailer.h"
 #include "http1_write.h"

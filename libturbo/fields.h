@@ -26,10 +26,4 @@ size_t turbo__fields_find(const char *base, const turbo__field *fields, size_t c
 /** Whether a comma-separated list (RFC 9110 5.6.1) holds this token, without regard to case. */
 int turbo__list_has_token(const char *value, size_t len, const char *token, size_t token_len);
 
-/** Whether all bytes are tchar and there is at least one (RFC 9110 5.6.2). */
-int turbo__is_token(const char *data, size_t len);
-
-/** Whether the bytes may stand in a field value: HTAB, SP, VCHAR, obs-text (RFC 9110 5.5). */
-int turbo__is_field_value(const char *data, size_t len);
-
 #endif

@@ -2,7 +2,7 @@
  * make of anything else differs, and that is what request smuggling lives on (RFC 9112 11.2). */
 #include "http1_chunked.h"
 
-#include "fields.h"
+#include "chars.h"
 
 enum {
     SIZE = 0,      /* hexadecimal digits                         */
@@ -24,16 +24,9 @@ enum {
 
 void turbo__chunked_begin(turbo__chunked *chunked, size_t max) { *chunked = (turbo__chunked){.max = max}; }
 
-static int hex_value(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* 15 digits are more than any body may have, and cannot overflow. */
 static int take_size(turbo__chunked *c, char byte) {
-    int value = hex_value(byte);
+    int value = turbo__hex_value(byte);
     if (value >= 0) {
         c->left = c->left << 4 | (uint64_t)value;
         return ++c->digits <= 15 ? SIZE : -1;

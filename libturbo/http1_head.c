@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "chars.h"
 #include "methods.h"
 
 static const turbo__refusal fine = {0, ""};
@@ -14,23 +15,21 @@ static turbo__refusal bad(const char *reason) { return (turbo__refusal){400, rea
 
 /* -- host and port: RFC 3986 3.2.2, 3.2.3 -- */
 
-static int is_hex(unsigned char c) { return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f'); }
+static int is_hex(char c) { return turbo__hex_value(c) >= 0; }
 
-/* unreserved and sub-delims (RFC 3986 2.2, 2.3): letters, digits, -._~!$&'()*+,;= as a bit for each code. */
-static int is_reg_char(unsigned char c) {
-    static const uint64_t set[2] = {0x2bff7fd200000000U, 0x47fffffe87fffffeU};
-    return c < 128 && (set[c >> 6] >> (c & 63) & 1) != 0;
+static int is_escaped_name(const char *at, size_t len) {
+    const char *end = at + len, *escape;
+    while ((escape = memchr(at, '%', (size_t)(end - at))) != NULL) {
+        if (!turbo__all_in_class(at, (size_t)(escape - at), TURBO__CHAR_HOST) || end - escape < 3 || !is_hex(escape[1]) ||
+            !is_hex(escape[2]))
+            return 0;
+        at = escape + 3;
+    }
+    return turbo__all_in_class(at, (size_t)(end - at), TURBO__CHAR_HOST);
 }
 
 static int is_reg_name(const char *at, size_t len) {
-    for (size_t i = 0; i < len; i++) {
-        if (is_reg_char((unsigned char)at[i]))
-            continue;
-        if (at[i] != '%' || len - i < 3 || !is_hex((unsigned char)at[i + 1]) || !is_hex((unsigned char)at[i + 2]))
-            return 0;
-        i += 2;
-    }
-    return 1;
+    return turbo__all_in_class(at, len, TURBO__CHAR_HOST) || is_escaped_name(at, len);
 }
 
 static int is_ipv4(const char *at, size_t len) {
@@ -56,7 +55,7 @@ static int is_ipv6(const char *at, size_t len) {
         at += 2;
     while (at < end) {
         const char *from = at;
-        while (at < end && at - from < 4 && is_hex((unsigned char)*at))
+        while (at < end && at - from < 4 && is_hex(*at))
             at++;
         if (at < end && *at == '.')
             return is_ipv4(from, (size_t)(end - from)) && (gap ? groups <= 5 : groups == 6);
@@ -78,12 +77,12 @@ static int is_ipv6(const char *at, size_t len) {
 /* "v" 1*HEXDIG "." 1*( unreserved / sub-delims / ":" ) */
 static int is_ip_future(const char *at, size_t len) {
     size_t i = 1;
-    while (i < len && is_hex((unsigned char)at[i]))
+    while (i < len && is_hex(at[i]))
         i++;
     if (i == 1 || i >= len || at[i] != '.' || ++i == len)
         return 0;
     for (; i < len; i++)
-        if (at[i] != ':' && (at[i] == '%' || !is_reg_name(at + i, 1)))
+        if (at[i] != ':' && !turbo__all_in_class(at + i, 1, TURBO__CHAR_HOST))
             return 0;
     return 1;
 }
@@ -96,10 +95,8 @@ static int is_ip_literal(const char *at, size_t len) {
 static int is_port(const char *at, size_t len) {
     uint32_t port = 0;
     for (size_t i = 0; i < len; i++) {
-        if (at[i] < '0' || at[i] > '9')
-            return 0;
-        port = port * 10 + (uint32_t)(at[i] - '0');
-        if (port > 65535)
+        uint32_t digit = (uint32_t)(unsigned char)at[i] - '0';
+        if (digit > 9 || (port = port * 10 + digit) > 65535)
             return 0;
     }
     return 1;
@@ -137,12 +134,7 @@ static int is_method(const turbo__h1_head *head, const char *name) {
 }
 
 static int is_target_text(const char *at, size_t len) {
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)at[i];
-        if (c <= ' ' || c >= 0x7f || c == '#')
-            return 0;
-    }
-    return len > 0;
+    return len > 0 && turbo__all_in_class(at, len, TURBO__CHAR_TARGET);
 }
 
 static void split_query(turbo__h1_head *head, uint32_t at, uint32_t len) {
@@ -194,11 +186,9 @@ static turbo__refusal version(turbo__h1_head *head, const char *at, size_t len) 
     return fine;
 }
 
-turbo__refusal turbo__h1_check_method(const char *line, size_t len) {
-    const char *space = memchr(line, ' ', len);
-    size_t method = space == NULL ? len : (size_t)(space - line);
-    int too_long = method > TURBO__METHOD_BYTES_MAX;
-    if (!turbo__is_token(line, too_long ? TURBO__METHOD_BYTES_MAX + 1 : method))
+turbo__refusal turbo__h1_check_method(const char *method, size_t len) {
+    int too_long = len > TURBO__METHOD_BYTES_MAX;
+    if (!turbo__is_token(method, too_long ? TURBO__METHOD_BYTES_MAX + 1 : len))
         return bad("malformed method");
     return too_long ? (turbo__refusal){501, "method too long"} : fine;
 }
@@ -207,7 +197,7 @@ turbo__refusal turbo__h1_request_line(turbo__h1_head *head, size_t len, size_t t
     const char *line = head->raw, *end = line + len;
     const char *first = memchr(line, ' ', len);
     const char *last = first == NULL ? NULL : memchr(first + 1, ' ', (size_t)(end - first - 1));
-    turbo__refusal wrong = turbo__h1_check_method(line, len);
+    turbo__refusal wrong = turbo__h1_check_method(line, first == NULL ? len : (size_t)(first - line));
     if (wrong.status != 0)
         return wrong;
     if (first == NULL)

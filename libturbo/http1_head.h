@@ -11,10 +11,10 @@ typedef struct turbo__refusal {
 } turbo__refusal;
 
 /**
- * Judge the method of a request line, of which `len` bytes are here: 400 or 501 by the first byte that decides, so that
- * it does not matter how many have come.
+ * Judge the method of a request line, of which `len` bytes are here, the SP behind it not counted: 400 or 501 by the
+ * first byte that decides, so that it does not matter how many have come.
  */
-turbo__refusal turbo__h1_check_method(const char *line, size_t len);
+turbo__refusal turbo__h1_check_method(const char *method, size_t len);
 
 /**
  * Take the request line apart: method, target, version, path and query (RFC 9112 3).

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "buf.h"
+#include "chars.h"
 #include "http1_chunked.h"
 #include "http1_head.h"
 #include "http1_trailer.h"
@@ -73,18 +74,16 @@ static int on_name(llhttp_t *llhttp, const char *at, size_t len) {
     return 0;
 }
 
-static int is_blank(char c) { return c == ' ' || c == '\t'; }
-
 /* Called in one piece, since the head is whole; blanks around the value are not part of it (RFC 9112 5.1). */
 static int on_value(llhttp_t *llhttp, const char *at, size_t len) {
     turbo__h1_parser *p = llhttp->data;
     if (p->field_count == 0)
         return HPE_USER;
-    while (len > 0 && is_blank(at[0])) {
+    while (len > 0 && turbo__is_blank(at[0])) {
         at++;
         len--;
     }
-    while (len > 0 && is_blank(at[len - 1]))
+    while (len > 0 && turbo__is_blank(at[len - 1]))
         len--;
     p->fields[p->field_count - 1].value = (turbo__span){(uint32_t)(at - p->raw), (uint32_t)len};
     return 0;
@@ -243,10 +242,10 @@ static int take_head(turbo__h1_parser *p, void *user, const char *raw, size_t le
 static int check_partial(turbo__h1_parser *p, const char *raw, size_t len) {
     if (p->first_len != 0)
         return 0;
-    turbo__refusal no = turbo__h1_check_method(raw, len);
+    const char *space = memchr(raw, ' ', len);
+    turbo__refusal no = turbo__h1_check_method(raw, space == NULL ? len : (size_t)(space - raw));
     if (no.status != 0)
         return refuse(p, no.status, no.reason);
-    const char *space = memchr(raw, ' ', len);
     if (space == NULL)
         return 0;
     size_t target = len - (size_t)(space + 1 - raw), max = p->limits.target_max;
@@ -265,32 +264,47 @@ static int bad_line_end(turbo__h1_parser *p, const char *raw, size_t len) {
     return refuse(p, 400, "line not ended by CRLF, or CR within it");
 }
 
+/* A line that is refused may have a CR within, which came before what it is refused for; one that is not has none. */
+static void take_request_line(turbo__h1_parser *p, const char *raw, size_t len) {
+    p->head = (turbo__h1_head){.raw = raw};
+    turbo__refusal no = turbo__h1_request_line(&p->head, len, p->limits.target_max);
+    if (no.status != 0 && memchr(raw, '\r', len) != NULL) {
+        bad_line_end(p, raw, len + 1);
+        return;
+    }
+    p->first_len = len;
+    if (no.status != 0)
+        refuse(p, no.status, no.reason);
+}
+
 /* Look at one complete line, from line_at to its LF at `lf`. @return 1 when it is the empty one that ends the head. */
 static int take_line(turbo__h1_parser *p, const char *raw, size_t lf) {
     const char *line = raw + p->line_at;
     size_t len = lf - p->line_at;
-    if (len == 0 || line[len - 1] != '\r' || memchr(line, '\r', len - 1) != NULL) {
+    if (len == 0 || line[len - 1] != '\r') {
         bad_line_end(p, raw, lf);
         return 0;
     }
     len--;
-    if (p->first_len == 0) {
-        p->head = (turbo__h1_head){.raw = raw};
-        turbo__refusal no = turbo__h1_request_line(&p->head, len, p->limits.target_max);
-        p->first_len = len;
-        if (no.status != 0)
-            refuse(p, no.status, no.reason);
-    } else if (len > 0 && is_blank(line[0])) {
+    if (p->first_len == 0)
+        take_request_line(p, raw, len);
+    else if (len > 0 && memchr(line, '\r', len) != NULL)
+        bad_line_end(p, raw, lf);
+    else if (len > 0 && turbo__is_blank(line[0]))
         refuse(p, 400, "folded line"); /* obs-fold, RFC 9112 5.2 */
-    }
     p->line_at = lf + 1;
     return len == 0;
+}
+
+/* @return NULL when there is none. The last line of a head is empty, and needs no search. */
+static const char *next_lf(const char *at, size_t len) {
+    return len >= 2 && at[0] == '\r' && at[1] == '\n' ? at + 1 : memchr(at, '\n', len);
 }
 
 /* Look for the end of the head. @return its length; 0 when it is not there yet, or refused. */
 static size_t find_end(turbo__h1_parser *p, const char *raw, size_t len) {
     while (p->scanned < len) {
-        const char *lf = memchr(raw + p->scanned, '\n', len - p->scanned);
+        const char *lf = next_lf(raw + p->scanned, len - p->scanned);
         if (lf == NULL)
             break;
         size_t at = (size_t)(lf - raw);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "chars.h"
 #include "fields.h"
 
 /* RFC 9110 6.5.1 names the kinds: a field of them is needed before the body is read, or would change what was decided
@@ -24,13 +25,11 @@ static const char *const forbidden[] = {
     /* caching and response control */
     "Age", "Cache-Control", "Date", "Expires", "Location", "Pragma", "Retry-After", "Vary", "Warning"};
 
-static int is_blank(char c) { return c == ' ' || c == '\t'; }
-
 void turbo__h1_trailer_split(const char *line, size_t len, turbo_str *name, turbo_str *value) {
     const char *colon = memchr(line, ':', len), *at = colon + 1, *end = line + len - 2;
-    while (at < end && is_blank(*at))
+    while (at < end && turbo__is_blank(*at))
         at++;
-    while (end > at && is_blank(end[-1]))
+    while (end > at && turbo__is_blank(end[-1]))
         end--;
     *name = (turbo_str){line, (size_t)(colon - line)};
     *value = (turbo_str){at, (size_t)(end - at)};

@@ -1,6 +1,7 @@
 /* range.c - the Range field -> the pieces of a representation that it asks for (RFC 9110 14). */
 #include "range.h"
 
+#include "chars.h"
 #include "fields.h"
 
 #define GAP_MAX 80 /* a part's head is about as long (RFC 9110 15.3.7.2) */
@@ -87,8 +88,6 @@ static int join_two(turbo__ranges *ranges) {
     return 0;
 }
 
-static int is_blank(char c) { return c == ' ' || c == '\t'; }
-
 /* @return how many bytes the value's unit and '=' take; 0 when they are not "bytes=". */
 static size_t unit_len(turbo_str value) {
     static const char unit[] = "bytes=";
@@ -102,9 +101,9 @@ static turbo_str next_member(const char **at, const char *end) {
     while (stop < end && *stop != ',')
         stop++;
     *at = stop < end ? stop + 1 : end;
-    while (from < stop && is_blank(*from))
+    while (from < stop && turbo__is_blank(*from))
         from++;
-    while (stop > from && is_blank(stop[-1]))
+    while (stop > from && turbo__is_blank(stop[-1]))
         stop--;
     return (turbo_str){from, (size_t)(stop - from)};
 }

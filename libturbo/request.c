@@ -7,6 +7,7 @@
 
 #include "answer.h"
 #include "body.h"
+#include "chars.h"
 #include "clock.h"
 #include "io.h"
 #include "mem.h"

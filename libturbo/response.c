@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "chars.h"
 #include "fields.h"
 #include "mem.h"
 #include "settings.h"

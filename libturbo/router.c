@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "fields.h"
+#include "chars.h"
 #include "mem.h"
 #include "methods.h"
 #include "pattern.h"
@@ -483,17 +483,10 @@ static int split(search *s, turbo_str path, size_t pieces_max) {
     return 0;
 }
 
-static int hex_value(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The byte of the escape behind a '%', of which left bytes are there; negative for a bad one. */
 static int decode_escape(const char *data, size_t left) {
     int high, low;
-    if (left < 2 || (high = hex_value(data[0])) < 0 || (low = hex_value(data[1])) < 0)
+    if (left < 2 || (high = turbo__hex_value(data[0])) < 0 || (low = turbo__hex_value(data[1])) < 0)
         return TURBO_EINVAL;
     return high * 16 + low;
 }

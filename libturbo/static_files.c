@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "answer.h"
-#include "fields.h"
+#include "chars.h"
 #include "file.h"
 #include "loop.h"
 #include "mem.h"

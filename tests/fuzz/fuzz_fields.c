@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <strings.h>
 
+#include "chars.h"
 #include "fields.h"
 #include "fuzz.h"
 #include "http1_chunked.h"

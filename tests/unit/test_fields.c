@@ -1,4 +1,4 @@
-/* test_fields.c - names and values of fields, byte by byte; lookup; lists of tokens. */
+/* test_fields.c - names without regard to case; lookup; lists of tokens. */
 #include "fields.h"
 
 #include <criterion/criterion.h>
@@ -7,59 +7,6 @@
 #include "../support/guard.h"
 
 TestSuite(fields, .timeout = 10);
-
-Test(fields, token_holds_tchar_and_nothing_else) {
-    for (int c = 0; c < 256; c++) {
-        char byte = (char)c;
-        int alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-        int expected = alnum || (c != 0 && c < 128 && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-        cr_expect_eq(turbo__is_token(&byte, 1), expected, "byte %02x", (unsigned)c);
-    }
-}
-
-Test(fields, value_holds_blanks_visible_characters_and_obs_text) {
-    for (int c = 0; c < 256; c++) {
-        char byte = (char)c;
-        int expected = c == '\t' || (c >= ' ' && c != 0x7f);
-        cr_expect_eq(turbo__is_field_value(&byte, 1), expected, "byte %02x", (unsigned)c);
-    }
-}
-
-/* Values are looked at eight bytes at a time: the neighbours of a byte must not change what is said of it. */
-Test(fields, value_is_judged_by_each_byte_wherever_it_stands) {
-    static const char neighbours[] = {'a', '\t', ' ', '~', (char)0x80, (char)0xff};
-    for (size_t n = 0; n < sizeof neighbours; n++) {
-        for (int c = 0; c < 256; c++) {
-            char text[19];
-            memset(text, neighbours[n], sizeof text);
-            for (size_t i = 0; i < sizeof text; i++) {
-                text[i] = (char)c;
-                cr_expect_eq(turbo__is_field_value(text, sizeof text), c == '\t' || (c >= ' ' && c != 0x7f),
-                             "byte %02x at %zu among %02x", (unsigned)c, i, (unsigned char)neighbours[n]);
-                text[i] = neighbours[n];
-            }
-        }
-    }
-}
-
-Test(fields, one_bad_byte_anywhere_spoils_token_and_value) {
-    char text[] = "abcdefgh";
-    for (size_t i = 0; i < 8; i++) {
-        char old = text[i];
-        text[i] = '\r';
-        cr_expect_not(turbo__is_token(text, 8));
-        cr_expect_not(turbo__is_field_value(text, 8));
-        text[i] = old;
-    }
-    cr_expect(turbo__is_token(text, 8));
-    cr_expect(turbo__is_field_value(text, 8));
-}
-
-Test(fields, empty_is_a_value_but_no_token) {
-    cr_expect_not(turbo__is_token("", 0));
-    cr_expect(turbo__is_field_value("", 0));
-    cr_expect(turbo__is_field_value(NULL, 0));
-}
 
 Test(fields, only_ascii_letters_lose_their_case) {
     for (int a = 0; a < 256; a++)
