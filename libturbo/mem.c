@@ -35,7 +35,11 @@ void *turbo__calloc(size_t count, size_t size) { return must_fail() ? NULL : all
 
 void *turbo__realloc(void *memory, size_t size) { return must_fail() ? NULL : reallocate(memory, size); }
 
-void turbo__free(void *memory) { give_back(memory); }
+/* Most that is given back by the way was never there. */
+void turbo__free(void *memory) {
+    if (memory != NULL)
+        give_back(memory);
+}
 
 char *turbo__strndup(const char *data, size_t len) {
     char *copy = turbo__malloc(len + 1);

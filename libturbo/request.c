@@ -59,6 +59,7 @@ turbo_request *turbo__request_from_head(const turbo__h1_head *head, size_t param
     req->path = head->path;
     req->query = head->query;
     req->has_query = head->has_query;
+    req->escaped = scratch > 0;
     req->version = head->version;
     req->keep_alive = head->keep_alive;
     req->is_head = head->is_head;
@@ -83,7 +84,7 @@ static turbo_str path_of(const turbo_request *req) {
 int32_t turbo__request_route(turbo_request *req, const turbo__router *router, turbo__match *match) {
     turbo_str path = path_of(req);
     /* block_new() left path.len bytes behind the head when there is something to decode. */
-    char *scratch = (char *)(uintptr_t)req->raw + req->raw_len;
+    char *scratch = req->escaped ? (char *)(uintptr_t)req->raw + req->raw_len : NULL;
     turbo__router_match(router, turbo__request_span(req, req->method), path, req->params, scratch, match);
     req->param_count = match->param_count;
     req->route = match->status == 200 ? match->route : NULL;
@@ -113,7 +114,8 @@ void turbo__trailers_free(turbo__trailers *trailers) {
     turbo__free(trailers);
 }
 
-static void destroy(turbo_request *req) {
+/* Not inlined: most releases are not the last, and need none of its registers. */
+static __attribute__((noinline)) void destroy(turbo_request *req) {
     struct turbo__io *io = req->io;
     turbo_server *server = req->server;
     if (req->counted)

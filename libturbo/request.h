@@ -89,6 +89,7 @@ struct turbo_request {
     const char *raw;
     turbo__span method, target, path, query;
     uint8_t has_query;
+    uint8_t escaped; /* the path has a '%' */
     uint8_t version; /* 10, 11 */
     uint8_t keep_alive;
     uint8_t is_head;

@@ -1,7 +1,6 @@
 /* router.c - method + pattern -> route: a table of the paths without parameters, and a tree of segments for the rest. */
 #include "router.h"
 
-#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -571,8 +570,7 @@ void turbo__router_match(const turbo__router *router, turbo_str method, turbo_st
         match_other(router, &s, path, out);
         return;
     }
-    if (memchr(path.data, '%', path.len) != NULL) {
-        assert(scratch != NULL);
+    if (scratch != NULL && memchr(path.data, '%', path.len) != NULL) {
         match_tree(router, &s, path, scratch, out);
         return;
     }

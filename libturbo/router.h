@@ -63,7 +63,7 @@ size_t turbo__router_params_max(const turbo__router *router);
  *
  * @param path     as sent, without the query; "*" only matches for OPTIONS (204 with every method).
  * @param params   turbo__router_params_max() values; receives them, percent-decoded: pieces of path, or of scratch.
- * @param scratch  path.len bytes, used when something had to be decoded; may be NULL when path has no '%'.
+ * @param scratch  path.len bytes, used when something had to be decoded; NULL: path has no '%'.
  * Thread: any.
  */
 void turbo__router_match(const turbo__router *router, turbo_str method, turbo_str path, turbo_str *params,
