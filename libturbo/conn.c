@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "conn_time.h"
 #include "mem.h"
 #include "turbo/error.h"
 
@@ -11,23 +12,13 @@
 #define FILE_BYTES_A_TURN 262144 /* of files, sent to one client; then the other connections get their turn, too */
 #define IOV_MAX_ 32      /* pieces in one write                                 */
 #define PARSERS_MAX 64   /* idle parsers kept a loop                            */
-/* How long the client's end is waited for, behind the last answer (RFC 9112 9.6): while it goes on sending what nobody
- * reads any more, and in all. */
-#define LINGER_MS 2000
-#define LINGER_DRAIN_MS 500
-#define LINGER_MAX_MS 30000
-
-/* What conn->waiting says the deadline is for. */
-enum { WAIT_NOTHING = 0, WAIT_IDLE, WAIT_HEAD, WAIT_BODY, WAIT_SEND, WAIT_FIN };
 
 /* -- parser events: forwarded, with the phase kept on the way -- */
-
-static uint64_t now_ms(const turbo__conn *conn) { return uv_now(conn->group->wheel_timer.loop); }
 
 static void on_begin(void *user) {
     turbo__conn *conn = user;
     conn->phase = TURBO__PHASE_HEAD;
-    conn->head_ms = now_ms(conn);
+    conn->head_ms = turbo__conn_now_ms(conn);
     conn->group->events->begin(conn);
 }
 
@@ -38,7 +29,7 @@ static int stops(const turbo__conn *conn, int rc) { return rc != 0 || conn->dead
 static int on_head(void *user, const turbo__h1_head *head) {
     turbo__conn *conn = user;
     conn->phase = TURBO__PHASE_BODY;
-    conn->head_ms = now_ms(conn);
+    conn->head_ms = turbo__conn_now_ms(conn);
     return stops(conn, conn->group->events->head(conn, head));
 }
 
@@ -205,20 +196,13 @@ static void on_fin(turbo__conn *conn) {
     turbo__conn_finish(conn, 1);
 }
 
-/* The message being read has its answer already: the rest of its body is read away, for the sake of what is behind it. */
-static int reads_away(const turbo__conn *conn) { return conn->phase == TURBO__PHASE_BODY && conn->owed == 0; }
-
 static void take_bytes(turbo__conn *conn, const char *data, size_t len) {
     turbo__count(&conn->group->bytes_in, len);
-    if (conn->finishing) {
+    turbo__conn_bytes_came(conn);
+    if (conn->finishing)
         conn->discarded = 1;
-        if (conn->shut && !conn->group->draining && now_ms(conn) - conn->head_ms < LINGER_MAX_MS - LINGER_MS)
-            conn->mark_ms = now_ms(conn);
-        return;
-    }
-    if (!conn->group->draining || !reads_away(conn)) /* else the client would make a drain as long as it likes */
-        conn->mark_ms = now_ms(conn);
-    parse(conn, data, len);
+    else
+        parse(conn, data, len);
 }
 
 static int may_read(const turbo__conn *conn) {
@@ -272,7 +256,7 @@ static int send_out(turbo__conn *conn) {
             return 0;
         if (n < 0)
             return TURBO_ECLOSED;
-        conn->mark_ms = now_ms(conn);
+        conn->mark_ms = turbo__conn_now_ms(conn);
         turbo__count(&group->bytes_out, (uint64_t)n);
         if (count > 0)
             turbo__outq_sent(&conn->out, &group->outpool, (size_t)n);
@@ -306,77 +290,15 @@ static void close_down(turbo__conn *conn) {
     if (conn->shut)
         return;
     conn->shut = 1;
-    conn->head_ms = conn->mark_ms = now_ms(conn);
+    conn->head_ms = conn->mark_ms = turbo__conn_now_ms(conn);
     turbo__stream_shutdown(&conn->stream);
     read_some(conn);
 }
 
-static uint8_t waits_for(const turbo__conn *conn) {
-    if (conn->shut)
-        return WAIT_FIN;
-    if (conn->out.bytes > 0)
-        return WAIT_SEND;
-    if (conn->phase == TURBO__PHASE_HEAD)
-        return WAIT_HEAD;
-    if (conn->group->draining && reads_away(conn)) /* nothing is owed: as between two requests */
-        return WAIT_IDLE;
-    if (conn->phase == TURBO__PHASE_BODY) /* nobody is slow who waits to be asked (RFC 9110 10.1.1), or is not read */
-        return conn->unasked || conn->paused ? WAIT_NOTHING : WAIT_BODY;
-    return conn->owed > 0 ? WAIT_NOTHING : WAIT_IDLE;
-}
-
-/* Deadlines; 0: never. */
-static uint64_t behind(uint64_t from_ms, uint64_t limit_ms) { return limit_ms == 0 ? 0 : from_ms + limit_ms; }
-
-static uint64_t sooner(uint64_t a, uint64_t b) { return a == 0 || (b != 0 && b < a) ? b : a; }
-
-/* A body has to go on, and to come to an end. */
-static uint64_t body_deadline(const turbo__conn *conn) {
-    const turbo__settings *s = conn->group->settings;
-    return sooner(behind(conn->mark_ms, s->body_stall_timeout_ms), behind(conn->head_ms, s->body_timeout_ms));
-}
-
-/* A drain gives connections without a request drain_idle_ms from its begin, or from their last answer, which may not have
- * said that it is the last. */
-static uint64_t idle_deadline(const turbo__conn *conn) {
-    const turbo__conn_group *group = conn->group;
-    uint64_t idle = behind(conn->mark_ms, group->settings->idle_timeout_ms);
-    uint64_t from = conn->mark_ms > group->drain_ms ? conn->mark_ms : group->drain_ms;
-    return group->draining ? sooner(idle, from + group->settings->drain_idle_ms) : idle;
-}
-
-static uint64_t deadline_of(const turbo__conn *conn) {
-    const turbo__settings *s = conn->group->settings;
-    switch (conn->waiting) {
-    case WAIT_IDLE:
-        return idle_deadline(conn);
-    case WAIT_HEAD: /* it is given its time in all, everything else time to go on */
-        return behind(conn->head_ms, s->head_timeout_ms);
-    case WAIT_BODY:
-        return body_deadline(conn);
-    case WAIT_SEND:
-        return behind(conn->mark_ms, s->body_stall_timeout_ms);
-    case WAIT_FIN:
-        return conn->mark_ms + (conn->group->draining ? LINGER_DRAIN_MS : LINGER_MS);
-    default:
-        return 0;
-    }
-}
-
-static void set_deadline(turbo__conn *conn) {
-    uint8_t waiting = waits_for(conn);
-    if (waiting != conn->waiting) {
-        if (waiting == WAIT_BODY && conn->waiting == WAIT_NOTHING)
-            conn->head_ms = now_ms(conn); /* only now it was asked for, or is read again */
-        conn->waiting = waiting & 7u;
-        conn->mark_ms = now_ms(conn);
-    }
-    turbo__deadline_set(&conn->group->wheel, &conn->deadline, deadline_of(conn));
-}
-
 static void end_if_idle_for_long(turbo__conn *conn) {
-    uint64_t at_ms = idle_deadline(conn);
-    if (waits_for(conn) != WAIT_IDLE || conn->tail != NULL || conn->stream.readable || at_ms == 0 || now_ms(conn) < at_ms)
+    uint64_t at_ms = turbo__conn_idle_deadline(conn);
+    if (turbo__conn_waits_for(conn) != TURBO__WAIT_IDLE || conn->tail != NULL || conn->stream.readable || at_ms == 0 ||
+        turbo__conn_now_ms(conn) < at_ms)
         return;
     if (!conn->group->draining)
         turbo__count(&conn->group->timeouts_idle, 1);
@@ -409,7 +331,7 @@ static void serve(turbo__conn *conn) {
     if (conn->finishing && conn->owed == 0 && conn->out.bytes == 0)
         close_down(conn);
     if (!conn->dead)
-        set_deadline(conn);
+        turbo__conn_set_deadline(conn);
 }
 
 static void on_stream(turbo__stream *stream, uint32_t what) {
@@ -436,8 +358,8 @@ static void on_deadline(turbo__deadline *deadline, void *user) {
     uint8_t phase = conn->phase;
     int asks_head;
     switch (conn->waiting) {
-    case WAIT_HEAD:
-    case WAIT_BODY:
+    case TURBO__WAIT_HEAD:
+    case TURBO__WAIT_BODY:
         turbo__count(phase == TURBO__PHASE_HEAD ? &group->timeouts_head : &group->timeouts_body, 1);
         conn->phase = TURBO__PHASE_IDLE;
         conn->discarded = 1;
@@ -448,18 +370,18 @@ static void on_deadline(turbo__deadline *deadline, void *user) {
                              asks_head);
         turbo__conn_touch(conn);
         break;
-    case WAIT_IDLE: /* a request may have come while the loop was busy: look for its bytes once more */
+    case TURBO__WAIT_IDLE: /* a request may have come while the loop was busy: look for its bytes once more */
         conn->stream.readable = 1;
         read_some(conn);
         if (!conn->dead)
             end_if_idle_for_long(conn);
         turbo__conn_touch(conn);
         break;
-    case WAIT_SEND:
+    case TURBO__WAIT_SEND:
         turbo__count(&group->timeouts_body, 1);
         turbo__conn_kill(conn);
         break;
-    case WAIT_FIN:
+    case TURBO__WAIT_FIN:
         turbo__conn_kill(conn);
         break;
     default:
@@ -478,8 +400,8 @@ int turbo__conn_open(turbo__conn *conn, turbo__conn_group *group, int fd) {
     turbo__deadline_init(&conn->deadline);
     turbo__list_push_back(&group->conns, &conn->link);
     turbo__count(&group->connections, 1);
-    conn->mark_ms = now_ms(conn);
-    conn->waiting = WAIT_IDLE;
+    conn->mark_ms = turbo__conn_now_ms(conn);
+    conn->waiting = TURBO__WAIT_IDLE;
     turbo__conn_touch(conn);
     return 0;
 }

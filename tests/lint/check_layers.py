@@ -10,7 +10,7 @@ import sys
 LAYERS = [
     ("base", "version error mem buf hash list settings options clock log methods media_type os linux linux_file"),
     ("protocol", "chars fields http_date conditional range http1_parse http1_head http1_chunked http1_trailer http1_write"),
-    ("transport", "loop stream timer mailbox listener outq conn"),
+    ("transport", "loop stream timer mailbox listener outq conn conn_time"),
     ("core", "request admission body key response file file_body static_files answer router pattern route pool placement batch gate lane patience "
              "queue overdue exchange write io shard server setup "
              "stats executor_shard"),
