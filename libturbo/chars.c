@@ -45,6 +45,13 @@ int turbo__all_in_class(const char *data, size_t len, unsigned class_bit) {
     return all != 0;
 }
 
+size_t turbo__class_run(const char *data, size_t len, unsigned class_bit) {
+    size_t i = 0;
+    while (i < len && (char_class[(unsigned char)data[i]] & class_bit) != 0)
+        i++;
+    return i;
+}
+
 int turbo__is_token(const char *data, size_t len) { return len > 0 && turbo__all_in_class(data, len, TURBO__CHAR_TOKEN); }
 
 /* Whether one of eight bytes may be a control character: below SP, or DEL. */

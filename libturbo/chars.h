@@ -15,6 +15,9 @@ enum {
 /** Whether all bytes are of one class, TURBO__CHAR_*; so they are when there are none. */
 int turbo__all_in_class(const char *data, size_t len, unsigned class_bit);
 
+/** How many bytes at the beginning are of one class. */
+size_t turbo__class_run(const char *data, size_t len, unsigned class_bit);
+
 /** Whether all bytes are tchar and there is at least one (RFC 9110 5.6.2). */
 int turbo__is_token(const char *data, size_t len);
 

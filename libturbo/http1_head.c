@@ -13,23 +13,23 @@ static const turbo__refusal fine = {0, ""};
 
 static turbo__refusal bad(const char *reason) { return (turbo__refusal){400, reason}; }
 
+/* As memchr(); what is looked for is most often there at once. */
+static const char *find(const char *at, char c, const char *end) {
+    return at < end && *at == c ? at : memchr(at, c, (size_t)(end - at));
+}
+
 /* -- host and port: RFC 3986 3.2.2, 3.2.3 -- */
 
 static int is_hex(char c) { return turbo__hex_value(c) >= 0; }
 
-static int is_escaped_name(const char *at, size_t len) {
-    const char *end = at + len, *escape;
-    while ((escape = memchr(at, '%', (size_t)(end - at))) != NULL) {
-        if (!turbo__all_in_class(at, (size_t)(escape - at), TURBO__CHAR_HOST) || end - escape < 3 || !is_hex(escape[1]) ||
-            !is_hex(escape[2]))
+/* @param run  how many characters at its beginning are known to be good, and need no escape. */
+static int is_reg_name(const char *at, size_t len, size_t run) {
+    for (size_t i = run; i < len; i += turbo__class_run(at + i, len - i, TURBO__CHAR_HOST)) {
+        if (at[i] != '%' || len - i < 3 || !is_hex(at[i + 1]) || !is_hex(at[i + 2]))
             return 0;
-        at = escape + 3;
+        i += 3;
     }
-    return turbo__all_in_class(at, (size_t)(end - at), TURBO__CHAR_HOST);
-}
-
-static int is_reg_name(const char *at, size_t len) {
-    return turbo__all_in_class(at, len, TURBO__CHAR_HOST) || is_escaped_name(at, len);
+    return 1;
 }
 
 static int is_ipv4(const char *at, size_t len) {
@@ -112,8 +112,9 @@ static int is_host(const char *at, size_t len) {
         at = close + 1;
         return at == end || (*at == ':' && is_port(at + 1, (size_t)(end - at - 1)));
     }
-    const char *colon = memchr(at, ':', len), *stop = colon == NULL ? end : colon;
-    if (stop == at || !is_reg_name(at, (size_t)(stop - at)))
+    size_t run = turbo__class_run(at, len, TURBO__CHAR_HOST);
+    const char *colon = find(at + run, ':', end), *stop = colon == NULL ? end : colon;
+    if (stop == at || !is_reg_name(at, (size_t)(stop - at), run))
         return 0;
     return colon == NULL || is_port(colon + 1, (size_t)(end - colon - 1));
 }
@@ -131,10 +132,6 @@ static int has_port(const char *at, size_t len) {
 
 static int is_method(const turbo__h1_head *head, const char *name) {
     return head->method.len == strlen(name) && memcmp(head->raw + head->method.at, name, head->method.len) == 0;
-}
-
-static int is_target_text(const char *at, size_t len) {
-    return len > 0 && turbo__all_in_class(at, len, TURBO__CHAR_TARGET);
 }
 
 static void split_query(turbo__h1_head *head, uint32_t at, uint32_t len) {
@@ -177,12 +174,16 @@ static turbo__refusal target_form(turbo__h1_head *head) {
 }
 
 static turbo__refusal version(turbo__h1_head *head, const char *at, size_t len) {
+    head->version = 11;
+    if (len == 8 && memcmp(at, "HTTP/1.1", 8) == 0)
+        return fine;
     if (len != 8 || memcmp(at, "HTTP/", 5) != 0 || at[5] < '0' || at[5] > '9' || at[6] != '.' || at[7] < '0' ||
         at[7] > '9')
         return bad("malformed HTTP version");
     if (at[5] != '1')
         return (turbo__refusal){505, "HTTP version other than 1"};
-    head->version = at[7] == '0' ? 10 : 11; /* a higher minor version is served as 1.1 (RFC 9110 2.5) */
+    if (at[7] == '0') /* a higher minor version is served as 1.1 (RFC 9110 2.5) */
+        head->version = 10;
     return fine;
 }
 
@@ -195,21 +196,23 @@ turbo__refusal turbo__h1_check_method(const char *method, size_t len) {
 
 turbo__refusal turbo__h1_request_line(turbo__h1_head *head, size_t len, size_t target_max) {
     const char *line = head->raw, *end = line + len;
-    const char *first = memchr(line, ' ', len);
-    const char *last = first == NULL ? NULL : memchr(first + 1, ' ', (size_t)(end - first - 1));
-    turbo__refusal wrong = turbo__h1_check_method(line, first == NULL ? len : (size_t)(first - line));
+    int is_get = len >= 4 && memcmp(line, "GET ", 4) == 0; /* most are, and need no look at each character */
+    const char *space = is_get ? line + 3 : memchr(line, ' ', len);
+    turbo__refusal wrong = is_get ? fine : turbo__h1_check_method(line, space == NULL ? len : (size_t)(space - line));
     if (wrong.status != 0)
         return wrong;
-    if (first == NULL)
+    if (space == NULL)
         return bad("request line without target");
-    if ((size_t)((last == NULL ? end : last) - first - 1) > target_max)
+    const char *target = space + 1, *stop = target + turbo__class_run(target, (size_t)(end - target), TURBO__CHAR_TARGET);
+    const char *last = find(stop, ' ', end);
+    if ((size_t)((last == NULL ? end : last) - target) > target_max)
         return (turbo__refusal){414, "request target too long"};
     if (last == NULL)
         return bad("request line without version");
-    head->method = (turbo__span){0, (uint32_t)(first - line)};
-    head->target = (turbo__span){(uint32_t)(first + 1 - line), (uint32_t)(last - first - 1)};
+    head->method = (turbo__span){0, (uint32_t)(space - line)};
+    head->target = (turbo__span){(uint32_t)(target - line), (uint32_t)(last - target)};
     head->is_head = is_method(head, "HEAD") != 0;
-    if (!is_target_text(first + 1, (size_t)(last - first - 1)))
+    if (stop != last || stop == target)
         return bad("malformed request target");
     turbo__refusal no = version(head, last + 1, (size_t)(end - last - 1));
     return no.status != 0 ? no : target_form(head);
@@ -295,19 +298,28 @@ static int is_absolute(const turbo__h1_head *head) {
     return head->target.len > 0 && target[0] != '/' && target[0] != '*';
 }
 
+/* Nothing that a host holds may not stand in a field value. */
+static turbo__refusal take_host(judged *j, const char *at, size_t len) {
+    if (j->hosts++ > 0)
+        return bad("more than one Host");
+    /* The absolute form has a host of its own, and Host does not count: it may be empty (RFC 9112 3.2, 3.2.2). */
+    return is_host(at, len) || (len == 0 && is_absolute(j->head)) ? fine : bad("malformed Host");
+}
+
+/* llhttp checks the grammar of names; that a value begins right behind "name:" and holds no control characters is checked
+ * here, since not every version does. */
 static turbo__refusal take_field(judged *j, const turbo__field *field) {
     turbo__h1_head *head = j->head;
     const char *name = head->raw + field->name.at, *value = head->raw + field->value.at;
     size_t name_len = field->name.len, len = field->value.len;
 #define IS(text) turbo__ascii_equal(name, name_len, text, sizeof(text) - 1)
+    if (!turbo__is_token(name, name_len) || name[name_len] != ':')
+        return bad("malformed field name");
+    if (IS("Host"))
+        return take_host(j, value, len);
+    if (!turbo__is_field_value(value, len))
+        return bad("malformed field value");
     switch (name_len) {
-    case 4:
-        if (!IS("Host"))
-            return fine;
-        if (j->hosts++ > 0)
-            return bad("more than one Host");
-        /* The absolute form has a host of its own, and Host does not count: it may be empty (RFC 9112 3.2, 3.2.2). */
-        return is_host(value, len) || (len == 0 && is_absolute(head)) ? fine : bad("malformed Host");
     case 6:
         if (IS("Expect") && head->version >= 11)
             take_expect(head, value, len);

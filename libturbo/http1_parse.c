@@ -154,19 +154,6 @@ static int refuse(turbo__h1_parser *p, int status, const char *reason) {
 
 /* -- the head -- */
 
-/* llhttp checks the grammar of names; that a value begins right behind "name:" and holds no control characters is
- * checked here, since not every version does. */
-static turbo__refusal check_grammar(const turbo__h1_parser *p) {
-    for (size_t i = 0; i < p->field_count; i++) {
-        const turbo__field *f = &p->fields[i];
-        if (!turbo__is_token(p->raw + f->name.at, f->name.len) || p->raw[f->name.at + f->name.len] != ':')
-            return (turbo__refusal){400, "malformed field name"};
-        if (!turbo__is_field_value(p->raw + f->value.at, f->value.len))
-            return (turbo__refusal){400, "malformed field value"};
-    }
-    return (turbo__refusal){0, ""};
-}
-
 static turbo__refusal explain(const turbo__h1_parser *p) {
     if (p->field_error == TURBO_ETOOBIG)
         return (turbo__refusal){431, "too many fields"};
@@ -206,7 +193,7 @@ static turbo__refusal run_llhttp(turbo__h1_parser *p, const char *raw, size_t le
     if (code == HPE_INVALID_CONTENT_LENGTH && memchr(raw, '\t', len) != NULL)
         code = execute_without_tabs(p, raw, len);
     p->raw = raw;
-    return code == HPE_PAUSED ? check_grammar(p) : explain(p);
+    return code == HPE_PAUSED ? (turbo__refusal){0, ""} : explain(p);
 }
 
 static int end_message(turbo__h1_parser *p, void *user) {

@@ -32,7 +32,7 @@ static turbo_request *block_new(size_t params, size_t fields, size_t raw_len, si
     turbo_request *req = (turbo_request *)(void *)block;
     if (block == NULL)
         return NULL;
-    memset(req, 0, sizeof *req);
+    memset(block, 0, fields_at);
     atomic_init(&req->refs, 1);
     req->params = (turbo_str *)(void *)(block + params_at);
     req->fields = (turbo__field *)(void *)(block + fields_at);

@@ -95,6 +95,20 @@ Test(chars, a_class_is_judged_by_each_byte_and_holds_nothing_too) {
     cr_expect(turbo__all_in_class(NULL, 0, TURBO__CHAR_HOST));
 }
 
+Test(chars, a_run_ends_before_the_first_byte_of_another_class) {
+    char text[] = "abcdefghijklmnopq";
+    size_t len = sizeof text - 1;
+    for (size_t i = 0; i < len; i++) {
+        char old = text[i];
+        text[i] = '%';
+        cr_expect_eq(turbo__class_run(text, len, TURBO__CHAR_HOST), i);
+        cr_expect_eq(turbo__class_run(text, i, TURBO__CHAR_HOST), i);
+        cr_expect_eq(turbo__class_run(text, len, TURBO__CHAR_TARGET), len);
+        text[i] = old;
+    }
+    cr_expect_eq(turbo__class_run(NULL, 0, TURBO__CHAR_HOST), 0);
+}
+
 Test(chars, hexadecimal_digits_have_values_and_nothing_else_has) {
     for (int c = 0; c < 256; c++) {
         const char *digits = "0123456789abcdef0123456789ABCDEF", *at = c == 0 ? NULL : strchr(digits, c);
