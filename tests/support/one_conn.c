@@ -150,8 +150,8 @@ void one_conn_expect_closed(void) {
     cr_expect_eq(one_conn_got(buf, sizeof buf), 0);
 }
 
-void one_conn_expect_read_once_more(void) {
-    uint64_t over = uv_hrtime() + 1000000 * (2 * TURBO__WHEEL_SLOT_MS + 10);
+void one_conn_expect_read_once_more(uint64_t idle_ms) {
+    uint64_t over = uv_hrtime() + 1000000 * (idle_ms + 2 * TURBO__WHEEL_SLOT_MS + 10);
     one_conn_settle();
     cr_assert(one.conn != NULL && one.seen.begins == 0);
     one_conn_send(GET);

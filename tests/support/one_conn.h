@@ -56,7 +56,8 @@ void one_conn_expect_got(const char *text);
 
 void one_conn_expect_closed(void);
 
-/** Bytes lie in the socket when the time is over: the loop was busy, and has not seen them. */
-void one_conn_expect_read_once_more(void);
+/** Bytes lie in the socket when the time of an idle connection is over: the loop was busy, and has not seen them.
+ *  @param idle_ms that time, long enough for the client to begin before it is over. */
+void one_conn_expect_read_once_more(uint64_t idle_ms);
 
 #endif
