@@ -123,6 +123,54 @@ def test_a_read_that_is_cancelled_loses_nothing(serve: Serve, again: str, task_n
         assert s.recv(1000).endswith(b"\r\n\r\nabcdef")
 
 
+def test_no_read_is_whole_behind_a_stream(serve: Serve, task_name: str) -> None:
+    """Also behind a read() that was cancelled before anything had come."""
+    app, tried, taken = turbo.App(), threading.Event(), threading.Event()
+
+    @app.post("/", **STREAMED)
+    async def handler(request: turbo.Request) -> bytes:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(request.read(), 0.1)
+        tried.set()
+        async for part in request.stream():
+            assert part == b"abc"
+            break
+        taken.set()
+        with pytest.raises(RuntimeError, match="taken already"):
+            await request.read()
+        with pytest.raises(RuntimeError, match="request.read"):
+            request.body
+        return b"|".join([part async for part in request.stream()])
+
+    with send(serve(app, task=task_name), "/", b"Content-Length: 6") as s:
+        assert tried.wait(10)
+        s.sendall(b"abc")
+        assert taken.wait(10)
+        s.sendall(b"def")
+        assert s.recv(1000).endswith(b"\r\n\r\ndef")
+
+
+def test_no_read_is_whole_behind_one_that_a_stream_has_ended(serve: Serve) -> None:
+    app, begun = turbo.App(), threading.Event()
+
+    @app.post("/", **STREAMED)
+    async def handler(request: turbo.Request) -> bytes:
+        reading = asyncio.ensure_future(request.read())
+        await asyncio.sleep(0.1)
+        parts = [await request.stream().__anext__()]
+        begun.set()
+        for read in (reading, request.read()):
+            with pytest.raises(RuntimeError, match="taken already"):
+                await read
+        parts += [part async for part in request.stream()]
+        return b"|".join(parts)
+
+    with send(serve(app), "/", b"Content-Length: 6", b"abc") as s:
+        assert begun.wait(10)
+        s.sendall(b"def")
+        assert s.recv(1000).endswith(b"\r\n\r\nabc|def")
+
+
 def test_a_stream_that_begins_while_a_read_waits_has_every_part(serve: Serve) -> None:
     app, begun = turbo.App(), threading.Event()
 

@@ -22,7 +22,7 @@ typedef struct RequestObject {
     PyObject *readable; /* the future that a reader of a streamed body waits for   */
     PyObject *lent;     /* what owns the answer body that the library still reads  */
 
-    PyObject *parts; /* of its streamed body, what a read() that is not over has taken: a list, or None */
+    PyObject *parts; /* taken of a streamed body: a list, the next read()'s or stream()'s; a tuple, a stream()'s; None */
     PyObject *weakrefs;
     PyObject *background; /* what request.background() was given, until the answer is handed over; else NULL */
     char body_taken; /* a part of its streamed body was */

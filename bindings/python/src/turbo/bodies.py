@@ -21,12 +21,12 @@ class BodyStream:
         return self
 
     async def __anext__(self) -> bytes:
+        request = self._request
         if self._whole is not None:  # it is one part
             part, self._whole = self._whole, b""
-        elif self._request._parts:
-            part, self._request._parts = b"".join(self._request._parts), None
         else:
-            part = await next_part(self._request)
+            part = b"" if request._parts else await next_part(request)
+            part, request._parts = b"".join([*(request._parts or ()), part]), None  # no read() may go on behind what we took
         if not part:
             raise StopAsyncIteration
         return part
@@ -48,10 +48,10 @@ async def read_body(request: Request, whole: Optional[bytes]) -> bytes:
     if request._parts is None and not request._body_taken:
         request._parts = []
     parts = request._parts
-    while parts is not None:
+    while isinstance(parts, list):
         part = await next_part(request)
-        if request._parts is not parts:  # a stream() has begun meanwhile, and goes on here
-            request._parts = [part]
+        if request._parts is not parts:  # a stream() has begun meanwhile, and goes on here: it, and no other read()
+            request._parts = (part,)
             break
         if not part:
             body = b"".join(parts)
