@@ -131,7 +131,7 @@ void turbo__server_warn(turbo_server *server, unsigned what, const char *format,
     char text[256];
     uint64_t now = turbo__clock_ns(), last = atomic_load(&server->warned_ns[what]);
     va_list args;
-    if (last != 0 && now - last < 1000000000)
+    if (last != 0 && now < last + 1000000000) /* another thread's last may be behind our now */
         return;
     if (!atomic_compare_exchange_strong(&server->warned_ns[what], &last, now))
         return;

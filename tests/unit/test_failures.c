@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../support/client.h"
+#include "../support/fake_clock.h"
 #include "../support/rig.h"
 #include "server.h"
 #include "turbo/error.h"
@@ -170,6 +171,23 @@ Test(failures, what_is_answered_500_is_logged) {
     cr_expect_str_eq(logged.last, "GET /begun: the handler returned TURBO_EUSER (-16: a callback failed)");
     client_close(&c, 0);
     end(server);
+}
+
+/* Another thread has read the clock behind this one, and logged before it. */
+Test(failures, are_logged_once_when_threads_meet) {
+    turbo_server *server = failing_server();
+    fake_clock_set(5000000000, 0);
+    atomic_store(&server->warned_ns[TURBO__WARN_HANDLER], 5000000001);
+    turbo__server_warn(server, TURBO__WARN_HANDLER, "too early");
+    cr_expect_eq(atomic_load(&logged.lines), 0);
+    fake_clock_set(6000000000, 0);
+    turbo__server_warn(server, TURBO__WARN_HANDLER, "too early");
+    cr_expect_eq(atomic_load(&logged.lines), 0);
+    fake_clock_set(6000000001, 0);
+    turbo__server_warn(server, TURBO__WARN_HANDLER, "again");
+    cr_expect_eq(atomic_load(&logged.lines), 1);
+    fake_clock_off();
+    turbo_server_release(server);
 }
 
 Test(failures, that_a_body_ends_badly_is_not_logged_as_its_handlers_failure) {
