@@ -119,6 +119,13 @@ def test_errors_of_start_name_the_route(serve: Serve) -> None:
     assert [word for word in words if word not in str(caught.value)] == []
 
 
+def test_a_path_that_is_no_utf8_names_the_route(serve: Serve) -> None:
+    app = turbo.App()
+    app.get("/\udc80")(lambda request: None)
+    with pytest.raises(ValueError, match="GET /\udc80 .*: .*surrogates"):
+        app.start(port=0)
+
+
 def test_a_route_that_is_registered_twice(serve: Serve) -> None:
     app = hello()
     app.get("/")(lambda request: None)

@@ -57,7 +57,8 @@ class Route:
         try:
             server.route(self.method, self.pattern, handler, is_async, *rest)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{self}: {error}") from None
+            kind = TypeError if isinstance(error, TypeError) else ValueError  # UnicodeEncodeError takes more than a text
+            raise kind(f"{self}: {error}") from None
 
     def __str__(self) -> str:
         """For who has to find it in the program."""
