@@ -55,19 +55,21 @@ static int is_method(const turbo_request *req, const char *name) {
 
 /* A file that was changed within this second may change again without another time: times of change are as coarse as
  * the file system's clock, at worst a second (RFC 9110 8.8.1, 8.8.2.2). One from the future can do so for long. */
-static int is_settled(const struct stat *info, int64_t now) { return info->st_mtim.tv_sec < now - 1; }
+static int is_settled(const struct timespec *changed, int64_t now) { return changed->tv_sec < now - 1; }
 
-/* Of the time of the last change to the inode, which nobody can set back as the file's own time may be, by who copies over it. */
-static void make_etag(source *from, const struct stat *info, int is_strong) {
+/* Of the time of the last change to the inode, which nobody can set back as the file's own time may be, by who copies over it.
+ * So that one says, too, whether it may change again and look the same. */
+static void make_etag(source *from, const struct stat *info) {
+    int is_strong = is_settled(&info->st_ctim, from->validators.now);
     int n = snprintf(from->etag, sizeof from->etag, "%s\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"", is_strong ? "" : "W/",
                      (uint64_t)info->st_ctim.tv_sec * 1000000000u + (uint64_t)info->st_ctim.tv_nsec,
                      (uint64_t)info->st_size, (uint64_t)info->st_ino);
     from->validators.etag = (turbo_str){from->etag, (size_t)n};
 }
 
-static int set_etag(turbo_response *resp, source *from, const struct stat *info, int is_strong) {
+static int set_etag(turbo_response *resp, source *from, const struct stat *info) {
     turbo_str own = turbo_response_field(resp, "ETag");
-    make_etag(from, info, is_strong);
+    make_etag(from, info);
     if (own.data == NULL)
         return turbo__response_line(resp, "ETag", from->etag);
     if (!turbo__is_etag(own) || own.len >= sizeof from->etag) {
@@ -79,12 +81,12 @@ static int set_etag(turbo_response *resp, source *from, const struct stat *info,
     return 0;
 }
 
-static int set_modified(turbo_response *resp, source *from, const struct stat *info, int is_strong) {
+static int set_modified(turbo_response *resp, source *from, const struct stat *info) {
     turbo__validators *known = &from->validators;
     char text[TURBO__DATE_LEN + 1];
     turbo_str own = turbo_response_field(resp, "Last-Modified");
     known->has_modified = 1;
-    known->modified_is_strong = is_strong != 0;
+    known->modified_is_strong = is_settled(&info->st_mtim, known->now) != 0;
     if (own.data != NULL) {
         known->has_modified = turbo__http_date_parse(&known->modified, own, known->now) == 0;
         return 0;
@@ -97,9 +99,8 @@ static int set_modified(turbo_response *resp, source *from, const struct stat *i
 
 static int set_validators(turbo_response *resp, source *from, const struct stat *info) {
     from->validators.now = turbo__clock_wall_s();
-    int is_strong = is_settled(info, from->validators.now);
-    int rc = set_etag(resp, from, info, is_strong);
-    return rc < 0 ? rc : set_modified(resp, from, info, is_strong);
+    int rc = set_etag(resp, from, info);
+    return rc < 0 ? rc : set_modified(resp, from, info);
 }
 
 /* "none" advises clients against ranges (RFC 9110 14.3): so those that ask all the same have none. */

@@ -40,7 +40,7 @@ TURBO_API int turbo_response_body_file(turbo_response *resp, int fd, uint64_t of
  * 416 all fields Content-*, but Content-Location of 304; of 412 and 416 also Cache-Control and Expires.
  *
  * ETag is made of the file's inode, size and time of the last change to the inode (ctime), in nanoseconds. It is weak, and
- * ranges by If-Range are not served, in the second in which the file was modified: it could change again without a new time.
+ * ranges by If-Range are not served, in the second of that time: the file could change again without a new one.
  *
  * @param resp  without a body; not NULL.
  * @param req   whose answer it will be; not NULL.
