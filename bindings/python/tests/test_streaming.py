@@ -1,6 +1,7 @@
 """Answers in parts: order, back-pressure, ends good and bad."""
 
 import asyncio
+import logging
 import time
 from typing import Any, AsyncIterator, Iterator, List
 
@@ -221,7 +222,9 @@ def test_a_client_that_leaves_ends_the_generator(serve: Serve, failures: Any, ki
     assert failures() == []
 
 
-def test_a_generator_that_fails_is_logged_and_cuts_the_connection(serve: Serve, failures: Any, task_name: str) -> None:
+def test_a_generator_that_fails_is_logged_and_cuts_the_connection(
+    serve: Serve, failures: Any, caplog: pytest.LogCaptureFixture, task_name: str
+) -> None:
     app = turbo.App()
 
     @app.get("/")
@@ -238,6 +241,8 @@ def test_a_generator_that_fails_is_logged_and_cuts_the_connection(serve: Serve, 
         s.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
         assert read_answer(s).endswith(b"3\r\nabc\r\n")
     assert str(failures()[0].exc_info[1]) == "no more"
+    app.stop()  # with which all is heard that the library says
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == ["handler failed: GET /"]
 
 
 def test_one_part_is_no_content(serve: Serve, failures: Any) -> None:

@@ -6,6 +6,7 @@
 
 #include "answer.h"
 #include "error.h"
+#include "log.h"
 #include "route.h"
 #include "shard.h"
 #include "stream.h"
@@ -19,10 +20,21 @@ static int start_shard(void *self, turbo_shard *shard) {
     return 0;
 }
 
+int turbopy_executor_fail(turbo_request *req, void *route) {
+    (void)req, (void)route;
+    return TURBO_EUSER;
+}
+
+void turbopy_executor_cut_off(turbo_request *req) {
+    turbopy_log_mute(1);
+    turbo_request_run(req);
+    turbopy_log_mute(0);
+}
+
 /* There is no object to fail with: the library answers 500. */
 static void fail_without_object(turbo_request *req) {
     turbopy_unraisable(NULL);
-    turbo_request_run(req);
+    turbopy_executor_cut_off(req);
 }
 
 static inline PyObject *call_handler(const ShardObject *shard, const turbopy_route *route, RequestObject *request) {
@@ -100,11 +112,6 @@ void turbopy_executor_batch(turbo_shard *shard, turbo_request *const *reqs, size
     }
     turbopy_dispatch(object, TURBOPY_FOR_BATCH, requests, call_with_copy(calls->handler, requests));
     Py_DECREF(requests);
-}
-
-int turbopy_executor_fail(turbo_request *req, void *route) {
-    (void)req, (void)route;
-    return TURBO_EUSER;
 }
 
 /* All requests of a task were told by it. */

@@ -14,8 +14,12 @@
  */
 turbo_executor_ops turbopy_executor_ops(void);
 
-/** For turbo_server_route(): never runs Python, only fails; see stream.c. */
+/** For turbo_server_route(): never runs Python, only fails. */
 int turbopy_executor_fail(turbo_request *req, void *route);
+
+/** Have the library answer 500, or cut off an answer that has begun: by that function, and without a word, as Python has
+ *  said why. */
+void turbopy_executor_cut_off(turbo_request *req);
 
 /** Run the handler of a request on a thread of the pool. */
 void turbopy_executor_run_pooled(ShardObject *shard, turbo_request *req);

@@ -14,6 +14,10 @@ typedef struct turbopy_message {
     char text[];
 } turbopy_message;
 
+static _Thread_local int muted;
+
+void turbopy_log_mute(int on) { muted = on; }
+
 int turbopy_log_open(turbopy_log *log) {
     log->first = NULL;
     log->end = &log->first;
@@ -59,7 +63,7 @@ void turbopy_log_put(void *user, int32_t level, const char *text) {
     turbopy_log *log = user;
     const uint64_t one = 1;
     size_t size = strlen(text) + 1;
-    turbopy_message *message = malloc(sizeof *message + size);
+    turbopy_message *message = muted ? NULL : malloc(sizeof *message + size);
     if (message == NULL)
         return;
     message->next = NULL;

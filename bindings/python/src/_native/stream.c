@@ -8,6 +8,7 @@
 #include "answer.h"
 #include "background.h"
 #include "error.h"
+#include "executor.h"
 #include "route.h"
 #include "shard.h"
 #include "task.h"
@@ -136,12 +137,9 @@ void turbopy_stream_returned(RequestObject *request, PyObject *result) {
 
 /* -- both -- */
 
-/*
- * The library closes the connection before the end of the body, so that the client can tell. Its way in is a handler that
- * fails: that is all that our C handlers do (server.c).
- */
+/* The library closes the connection before the end of the body, so that the client can tell. */
 static void cut_off(RequestObject *request) {
-    turbo_request_run(request->req);
+    turbopy_executor_cut_off(request->req);
     turbopy_shard_answered(request->shard);
 }
 
