@@ -38,8 +38,8 @@ enum {
  * @param req   the request; not NULL.
  * @param user  as given to turbo_server_route().
  * @return 0: answered, or will be; negative (TURBO_EUSER by custom): failed, the library answers 500 unless an
- *         answer has begun, and logs that at level WARN, at most once a second. No other values: a positive one is a
- *         mistake, and counts as failed too.
+ *         answer has begun, and logs that as turbo_request_fail() does. No other values: a positive one is a mistake,
+ *         and counts as failed too.
  */
 typedef int (*turbo_handler_fn)(turbo_request *req, void *user);
 

@@ -274,7 +274,7 @@ TURBO_API int turbo_request_respond_end(turbo_request *req);
  * Say that the handler has failed after it returned: what a negative return does. Without an answer the request is
  * answered 500, or, when its streamed body ended badly, with what that calls for (400, 408, 413, 431, shed_status); an
  * answer that has begun is cut off, so that the client does not take it for whole. Logged at level WARN, at most once a
- * second, unless the client has gone or its body ended badly.
+ * second, unless the client has gone, the handler's time was over or its body ended badly.
  *
  * @param req  not NULL.
  * @return 0, also when the client has gone; TURBO_ESTATE when the answer is complete.
