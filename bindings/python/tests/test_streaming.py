@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import socket
+import struct
+import threading
 import time
 from typing import Any, AsyncIterator, Iterator, List
 
@@ -144,6 +147,23 @@ def test_content_is_closed_when_the_time_of_its_handler_was_over(serve: Serve) -
 
     assert serve(app).get("/").status == 504
     wait_until(lambda: closed == ["close"])
+
+
+def test_content_is_closed_when_the_client_left_before_it_was_begun(serve: Serve, task_name: str) -> None:
+    app, begun = turbo.App(), threading.Event()
+    closed: List[str] = []
+
+    @app.get("/")
+    def handler(request: turbo.Request) -> turbo.StreamingResponse:
+        begun.set()
+        wait_until(lambda: request.is_disconnected)
+        return turbo.StreamingResponse(Content(closed, "aclose"))
+
+    with serve(app, shards=1, task=task_name).socket() as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert begun.wait(10)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wait_until(lambda: closed == ["aclose"])
 
 
 def test_content_that_fails_when_it_is_closed_is_logged(serve: Serve, failures: Any) -> None:

@@ -140,7 +140,8 @@ static int all_gone(ShardObject *shard, const PyObject *task) {
 }
 
 static void cancel_task(RequestObject *request) {
-    if (request->task == NULL || (request->in_batch && request->told)) /* once: it may await while it cleans up */
+    /* Once: it may await while it cleans up. So may a stream that was told by its last write. */
+    if (request->task == NULL || request->closing || (request->in_batch && request->told))
         return;
     PyObject *task = Py_NewRef(request->task);
     request->told = 1;

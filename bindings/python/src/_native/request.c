@@ -54,6 +54,7 @@ static void request_dealloc(RequestObject *self) {
     Py_XDECREF(self->lent);
     Py_XDECREF(self->background);
     Py_XDECREF(self->parts);
+    Py_XDECREF(self->content);
     turbo_request_release(self->req);
     Py_XDECREF(self->shard);
     if (TURBOPY_RECYCLE && st->spare_count < TURBOPY_SPARE_MAX)
@@ -318,6 +319,7 @@ static PyMethodDef request_methods[] = {
      "read($self, /)\n--\n\nA coroutine that gives the whole body, at most the route's body_max_bytes; request.body has it then.\n"
      "One that is cancelled leaves what it had to the next read() or stream()."},
     {"_read", (PyCFunction)turbopy_body_part, METH_NOARGS, NULL},
+    {"_take_content", (PyCFunction)turbopy_stream_content, METH_NOARGS, NULL},
     {"_readable", (PyCFunction)turbopy_body_readable, METH_NOARGS, NULL},
     {"_keep", (PyCFunction)turbopy_body_keep, METH_O, NULL},
     {"_write", (PyCFunction)turbopy_stream_write, METH_O, NULL},
@@ -356,6 +358,7 @@ static PyGetSetDef request_getset[] = {
 static PyMemberDef request_members[] = {
     {"shard", T_OBJECT, offsetof(RequestObject, shard), READONLY, "The turbo.Shard that runs the handler."},
     {"_body_taken", T_BOOL, offsetof(RequestObject, body_taken), READONLY, NULL},
+    {"_closing", T_BOOL, offsetof(RequestObject, closing), 0, NULL},
     {"_parts", T_OBJECT, offsetof(RequestObject, parts), 0, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(RequestObject, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},

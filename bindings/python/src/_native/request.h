@@ -23,9 +23,11 @@ typedef struct RequestObject {
     PyObject *lent;     /* what owns the answer body that the library still reads  */
 
     PyObject *parts; /* taken of a streamed body: a list, the next read()'s or stream()'s; a tuple, a stream()'s; None */
+    PyObject *content; /* of its streamed answer, until the coroutine that sends the parts has begun */
     PyObject *weakrefs;
     PyObject *background; /* what request.background() was given, until the answer is handed over; else NULL */
     char body_taken; /* a part of its streamed body was */
+    char closing;    /* all parts of its streamed answer were sent, or will never be: what they come from is closed */
     char in_batch; /* its task answers other requests too */
     char watched;
     char told; /* its task was cancelled, by us */

@@ -71,11 +71,25 @@ int turbopy_stream_begin(RequestObject *request, ResponseObject *response) {
         turbopy_stream_end(request, 1);
         return 0;
     }
-    PyObject *args[] = {(PyObject *)request, response->body,
-                        response->trailers == NULL ? Py_None : response->trailers};
+    turbopy_set(request, &request->content, Py_NewRef(response->body));
+    PyObject *args[] = {(PyObject *)request, response->trailers == NULL ? Py_None : response->trailers};
     turbopy_dispatch(request->shard, TURBOPY_FOR_STREAM, (PyObject *)request,
-                     PyObject_Vectorcall(request->shard->st->pump, args, 3, NULL));
+                     PyObject_Vectorcall(request->shard->st->pump, args, 2, NULL));
     return 0;
+}
+
+PyObject *turbopy_stream_content(RequestObject *request, PyObject *unused) {
+    (void)unused;
+    PyObject *content = turbopy_take(request, &request->content);
+    return content != NULL ? content : Py_NewRef(Py_None);
+}
+
+/* A task of asyncio's that is cancelled before its first step runs nothing of its coroutine. */
+static void discard_unbegun(RequestObject *request) {
+    PyObject *content = turbopy_take(request, &request->content);
+    if (content != NULL)
+        discard(request, content);
+    Py_XDECREF(content);
 }
 
 /* -- answers that their handler writes -- */
@@ -154,6 +168,7 @@ static void report(RequestObject *request) {
 }
 
 void turbopy_stream_end(RequestObject *request, int ok) {
+    discard_unbegun(request);
     if (ok) {
         (void)turbo_request_respond_end(request->req); /* TURBO_ESTATE: the server gave it up */
         turbopy_shard_answered(request->shard);

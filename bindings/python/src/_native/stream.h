@@ -28,6 +28,9 @@ void turbopy_stream_returned(RequestObject *request, PyObject *result);
 /** The parts are written (ok), or the exception that is set has ended them: it is logged and the connection cut off. */
 void turbopy_stream_end(RequestObject *request, int ok);
 
+/** request._take_content(): what a stream's parts come from, for who is to close it; None: somebody else is. Any thread. */
+PyObject *turbopy_stream_content(RequestObject *request, PyObject *unused);
+
 /** request._write(part): None; when the client has to take some first, a future to await before the part is tried again:
  *  the same one for all who write meanwhile. */
 PyObject *turbopy_stream_write(RequestObject *request, PyObject *part);

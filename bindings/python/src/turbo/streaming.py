@@ -49,11 +49,14 @@ def discard(request: Request, content: Content) -> None:
         request.background(close)
 
 
-async def pump(request: Request, content: Content, trailers: Optional[Trailers]) -> None:
+async def pump(request: Request, trailers: Optional[Trailers]) -> None:
     """Send every part; ask for the next one only when the client has taken enough of those before. Then the trailers.
 
-    The content is closed at the end, however it comes.
+    The content is closed at the end, however it comes: the C side does so when we do not come to begin.
     """
+    content = request._take_content()
+    if content is None:
+        return
     try:
         if isinstance(content, AsyncIterable):
             await _pump_async(request, content)
@@ -61,6 +64,7 @@ async def pump(request: Request, content: Content, trailers: Optional[Trailers])
             await _pump_sync(request, content)
         _send_trailers(request, trailers)
     finally:
+        request._closing = True
         close = _closing(content)
         if close is not None:
             await call(close)
