@@ -36,8 +36,8 @@ TURBO_API int turbo_response_body_file(turbo_response *resp, int fd, uint64_t of
  * becomes 206, 304, 412 or 416 where they say so. With another status, and for another method, the answer is the whole
  * file. Fields are added: ETag, Last-Modified, Accept-Ranges, Content-Range, and Content-Type by the file's name. An
  * ETag, Last-Modified, Accept-Ranges or Content-Type that resp has already stays, and the first two are what is compared;
- * with "Accept-Ranges: none" no ranges are served. With status 200 a Content-Range that resp has is removed; of 304, 412 and
- * 416 all fields Content-*, but Content-Location of 304; of 412 and 416 also Cache-Control and Expires.
+ * with "Accept-Ranges: none" no ranges are served. Where Range is evaluated a Content-Range that resp has is removed; of 304,
+ * 412 and 416 all fields Content-*, but Content-Location of 304; of 412 and 416 also Cache-Control and Expires.
  *
  * ETag is made of the file's inode, size and time of the last change to the inode (ctime), in nanoseconds. It is weak, and
  * ranges by If-Range are not served, in the second of that time: the file could change again without a new one.
