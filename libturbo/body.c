@@ -151,21 +151,31 @@ int turbo__body_is_full(turbo_request *req) {
     return full;
 }
 
+/* Lock held. */
+static turbo__piece *take_unread(turbo__body *body) {
+    turbo__piece *pieces = body->first;
+    body->first = body->last = NULL;
+    body->unread = 0;
+    body->full = 0;
+    return pieces;
+}
+
 void turbo__body_end(turbo_request *req, uint32_t state) {
     turbo__body *body = req->incoming;
+    turbo__piece *pieces = NULL;
     pthread_mutex_lock(&body->lock);
     if (body->state == TURBO__BODY_COMING)
         body->state = state;
+    if (body->state == TURBO__BODY_NO_MEMORY) /* other bodies can become whole with it */
+        pieces = take_unread(body);
     (void)unlock_and_tell(req, TURBO_EVENT_BODY_END);
+    free_pieces(req, pieces);
 }
 
 int turbo__body_drop(turbo_request *req, uint32_t also) {
     turbo__body *body = req->incoming;
     pthread_mutex_lock(&body->lock);
-    turbo__piece *pieces = body->first;
-    body->first = body->last = NULL;
-    body->unread = 0;
-    body->full = 0;
+    turbo__piece *pieces = take_unread(body);
     if (body->state != TURBO__BODY_WHOLE || pieces != NULL)
         body->state = TURBO__BODY_DROPPED;
     int told = unlock_and_tell(req, TURBO_EVENT_BODY_END | also);

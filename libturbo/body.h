@@ -61,8 +61,9 @@ int turbo__body_put(turbo_request *req, const char *data, size_t len);
 /** Whether so much waits that nothing more may be read. It then ends with turbo__exchange_body_news(). */
 int turbo__body_is_full(turbo_request *req);
 
-/** Nothing more will come: TURBO__BODY_WHOLE, or the status that says why. What waits may still be read. The reader may
- *  be called before the call returns. Thread: the I/O loop. */
+/** Nothing more will come: TURBO__BODY_WHOLE, or the status that says why. What waits may still be read, but without
+ *  memory: then it is given back at once. The reader may be called before the call returns. Thread: the I/O loop.
+ *  @param req  with a reference that is held over the call. */
 void turbo__body_end(turbo_request *req, uint32_t state);
 
 /** Nobody needs it any more: the client has gone, or the answer is complete. A reader that waits on a shard is told of its

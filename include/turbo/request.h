@@ -359,8 +359,9 @@ TURBO_API turbo_str turbo_request_body(const turbo_request *req);
  * @return 1: a part; 0: the end of the body, after which trailer fields may be read; TURBO_EAGAIN: nothing is there yet,
  *         turbo_request_on_body() tells when to call again; TURBO_ETOOBIG: longer than the route's body_max_bytes
  *         (413); TURBO_ENOMEM: body_memory_max_bytes is reached, where a part counts at least 4 KiB
- *         (shed_status); TURBO_ECLOSED: the client has gone, or the answer was sent, or the body is malformed (400),
- *         stalled (408), or has too many trailer fields or chunk extensions (431). Once it is not 1 or TURBO_EAGAIN, it stays.
+ *         (shed_status): what was not read by then is given back; TURBO_ECLOSED: the client has gone, or the answer
+ *         was sent, or the body is malformed (400), stalled (408), or has too many trailer fields or chunk extensions
+ *         (431). Once it is not 1 or TURBO_EAGAIN, it stays.
  *
  * Owns: the request keeps the bytes.
  * Thread: any; one at a time for one request.   Blocks: no.   Reenter: allowed.

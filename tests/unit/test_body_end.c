@@ -174,6 +174,31 @@ Test(body_end, without_memory_before_its_handler_begins_is_shed) {
     }
 }
 
+/* Or bodies that will never be whole would keep it from those that could. */
+Test(body_end, without_memory_gives_back_what_it_had_before_its_turn_comes) {
+    for (size_t i = 0; i < UPLOAD_TOPOLOGIES; i++) {
+        rig r;
+        client first, c;
+        char data[8000] = "";
+        upload_prepare(&r, i, "body_memory_max_bytes=6000 inflight_max=1");
+        rig_start(&r);
+        client_open(&first, turbo_server_port(r.server));
+        client_send(&first, GET);
+        upload_request(&r, 0);
+        client_open(&c, turbo_server_port(r.server));
+        send_in_two_parts(&r, &c, HEAD("/up", "Content-Length: 9000\r\n") "abc");
+        cr_expect_gt(atomic_load(&r.server->body_memory), 4096);
+        client_send_bytes(&c, data, sizeof data);
+        RUN_UNTIL(&r, atomic_load(&r.server->body_memory) == 0);
+        upload_reply(&r, 0, "first");
+        cr_expect_eq(upload_answer(&r, &first), 200);
+        client_close(&first, 0);
+        expect_shed(&r, &c, 503, "Retry-After: 1");
+        client_open(&c, turbo_server_port(r.server));
+        upload_end(&r, &c);
+    }
+}
+
 typedef struct pooled {
     atomic_int begun, go;
 } pooled;
