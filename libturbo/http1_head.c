@@ -298,7 +298,7 @@ static int is_absolute(const turbo__h1_head *head) {
     return head->target.len > 0 && target[0] != '/' && target[0] != '*';
 }
 
-/* Nothing that a host holds may not stand in a field value. */
+/* What a host may hold, a value may hold too: no other check is needed. */
 static turbo__refusal take_host(judged *j, const char *at, size_t len) {
     if (j->hosts++ > 0)
         return bad("more than one Host");

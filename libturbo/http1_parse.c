@@ -251,7 +251,7 @@ static int bad_line_end(turbo__h1_parser *p, const char *raw, size_t len) {
     return refuse(p, 400, "line not ended by CRLF, or CR within it");
 }
 
-/* A line that is refused may have a CR within, which came before what it is refused for; one that is not has none. */
+/* One that is not refused has no CR within, as nothing in it may hold one. In one that is, a CR may come first. */
 static void take_request_line(turbo__h1_parser *p, const char *raw, size_t len) {
     p->head = (turbo__h1_head){.raw = raw};
     turbo__refusal no = turbo__h1_request_line(&p->head, len, p->limits.target_max);
