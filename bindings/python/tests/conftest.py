@@ -4,6 +4,7 @@ import http.client
 import importlib.util
 import logging
 import socket
+import time
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 import pytest
@@ -93,3 +94,11 @@ def read_answer(connection: socket.socket) -> bytes:
         if not part:
             return b"".join(parts)
         parts.append(part)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Until it is true; fails after ten seconds."""
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it never became true"
+        time.sleep(0.001)

@@ -9,17 +9,10 @@ from typing import Any, AsyncIterator, Callable, Dict, List
 
 import pytest
 import turbo
-from conftest import Client, Serve, read_answer
+from conftest import Client, Serve, read_answer, wait_until
 
 STREAMED: Dict[str, Any] = {"body": "streamed"}
 HEAD = b"POST %s HTTP/1.1\r\nHost: h\r\n"
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def send(client: Client, path: str, fields: bytes, body: bytes = b"") -> socket.socket:

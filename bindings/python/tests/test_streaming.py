@@ -10,7 +10,7 @@ from typing import Any, AsyncIterator, Iterator, List
 
 import pytest
 import turbo
-from conftest import Serve, read_answer
+from conftest import Serve, read_answer, wait_until
 
 
 def parts(*items: Any) -> turbo.App:
@@ -292,12 +292,3 @@ def test_streams_of_many_small_parts_leave_room_for_others(serve: Serve) -> None
         return turbo.StreamingResponse(b"x" for _ in range(20_000))
 
     assert len(serve(app).get("/").body) == 20_000
-
-
-def wait_until(condition: Any) -> None:
-    """Until it is true; fails after five seconds."""
-    for _ in range(500):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never became true")

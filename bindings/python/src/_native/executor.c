@@ -140,8 +140,7 @@ static int all_gone(ShardObject *shard, const PyObject *task) {
 }
 
 static void cancel_task(RequestObject *request) {
-    /* Once: it may await while it cleans up. So may a stream that was told by its last write. */
-    if (request->task == NULL || request->closing || (request->in_batch && request->told))
+    if (request->task == NULL || (request->in_batch && request->told)) /* once: it may await while it cleans up */
         return;
     PyObject *task = Py_NewRef(request->task);
     request->told = 1;
@@ -151,6 +150,22 @@ static void cancel_task(RequestObject *request) {
     turbopy_unraisable(task);
     Py_XDECREF(done);
     Py_DECREF(task);
+}
+
+PyObject *turbopy_executor_learn(RequestObject *request, PyObject *task) {
+    if (task != Py_None && request->task != NULL && request->task != task)
+        Py_RETURN_NONE;
+    if (task != Py_None && TURBOPY_FLAG(request->knows) && !request->told)
+        cancel_task(request);
+    TURBOPY_SET_FLAG(request->knows, 1);
+    Py_RETURN_NONE;
+}
+
+/* A batch's requests are all overdue at once, but others may still wait for its task when a client goes. */
+static int ends_task(ShardObject *shard, const RequestObject *request, uint32_t events) {
+    if (events & TURBO_EVENT_DEADLINE)
+        return 1;
+    return (events & TURBO_EVENT_GONE) && !TURBOPY_FLAG(request->knows) && (!request->in_batch || all_gone(shard, request->task));
 }
 
 static void on_events(void *self, turbo_shard *shard, turbo_request *req, uint32_t events) {
@@ -166,9 +181,7 @@ static void on_events(void *self, turbo_shard *shard, turbo_request *req, uint32
         turbopy_wait_done(request, &request->writable);
     if (events & (TURBO_EVENT_BODY | TURBO_EVENT_BODY_END | TURBO_EVENT_GONE))
         turbopy_wait_done(request, &request->readable);
-    /* A batch's requests are all overdue at once, but others may still wait for its task when a client goes. */
-    if ((events & TURBO_EVENT_DEADLINE) ||
-        ((events & TURBO_EVENT_GONE) && (!request->in_batch || all_gone(object, request->task))))
+    if (ends_task(object, request, events))
         cancel_task(request);
     turbopy_watch_drop_idle(&object->watch, request);
     Py_DECREF(request);

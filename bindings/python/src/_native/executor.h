@@ -21,6 +21,14 @@ int turbopy_executor_fail(turbo_request *req, void *route);
  *  said why. */
 void turbopy_executor_cut_off(turbo_request *req);
 
+/**
+ * request._learn(asyncio.current_task()): an exception that says that the client has gone is about to be raised. In the
+ * handler's own task it is all that there is to tell: that one is not cancelled as well, which would hit whatever it awaits
+ * while it cleans up. One that goes on all the same, and comes here again, is. With None: whatever it has learned, it sends no
+ * more, and cleans up. Any thread.
+ */
+PyObject *turbopy_executor_learn(RequestObject *request, PyObject *task);
+
 /** Run the handler of a request on a thread of the pool. */
 void turbopy_executor_run_pooled(ShardObject *shard, turbo_request *req);
 

@@ -8,6 +8,7 @@
 #include "background.h"
 #include "body.h"
 #include "error.h"
+#include "executor.h"
 #include "fields.h"
 #include "shard.h"
 #include "stream.h"
@@ -322,6 +323,7 @@ static PyMethodDef request_methods[] = {
     {"_take_content", (PyCFunction)turbopy_stream_content, METH_NOARGS, NULL},
     {"_readable", (PyCFunction)turbopy_body_readable, METH_NOARGS, NULL},
     {"_keep", (PyCFunction)turbopy_body_keep, METH_O, NULL},
+    {"_learn", (PyCFunction)turbopy_executor_learn, METH_O, NULL},
     {"_write", (PyCFunction)turbopy_stream_write, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -358,7 +360,6 @@ static PyGetSetDef request_getset[] = {
 static PyMemberDef request_members[] = {
     {"shard", T_OBJECT, offsetof(RequestObject, shard), READONLY, "The turbo.Shard that runs the handler."},
     {"_body_taken", T_BOOL, offsetof(RequestObject, body_taken), READONLY, NULL},
-    {"_closing", T_BOOL, offsetof(RequestObject, closing), 0, NULL},
     {"_parts", T_OBJECT, offsetof(RequestObject, parts), 0, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(RequestObject, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},

@@ -27,7 +27,7 @@ typedef struct RequestObject {
     PyObject *weakrefs;
     PyObject *background; /* what request.background() was given, until the answer is handed over; else NULL */
     char body_taken; /* a part of its streamed body was */
-    char closing;    /* all parts of its streamed answer were sent, or will never be: what they come from is closed */
+    char knows;      /* that its client has gone, or sends no more: its task is not cancelled for that */
     char in_batch; /* its task answers other requests too */
     char watched;
     char told; /* its task was cancelled, by us */

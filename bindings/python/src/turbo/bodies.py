@@ -1,8 +1,10 @@
 """Reading request bodies: what request.stream() and request.read() are."""
 
+import asyncio
 from typing import List, Optional
 
 from ._native import Request
+from .errors import ClientDisconnect
 
 __all__ = ["BodyStream", "read_body"]
 
@@ -35,7 +37,11 @@ class BodyStream:
 async def next_part(request: Request) -> bytes:
     """The next part when it comes; b"" at the end."""
     while True:
-        part = request._read()
+        try:
+            part = request._read()
+        except ClientDisconnect:
+            request._learn(asyncio.current_task())
+            raise
         if part is not None:
             return part
         await request._readable()

@@ -64,7 +64,7 @@ async def pump(request: Request, trailers: Optional[Trailers]) -> None:
             await _pump_sync(request, content)
         _send_trailers(request, trailers)
     finally:
-        request._closing = True
+        request._learn(None)
         close = _closing(content)
         if close is not None:
             await call(close)
@@ -88,8 +88,12 @@ class ResponseWriter:
         Raises ConnectionError when the client has gone, RuntimeError when the answer has ended, ValueError for more than
         a Content-Length among the headers said.
         """
-        while (room := self._request._write(part)) is not None:
-            await asyncio.shield(room)  # others may wait for it
+        try:
+            while (room := self._request._write(part)) is not None:
+                await asyncio.shield(room)  # others may wait for it
+        except ConnectionError:
+            self._request._learn(asyncio.current_task())
+            raise
         self._count += 1
         if self._count % TURN == 0:
             await asyncio.sleep(0)
