@@ -7,7 +7,7 @@ pytest_count() { tail -n 1 "$1" | sed -nE "s/^(.*[^0-9])?([0-9]+) ($2)( .*|,.*)?
 
 run_pytest() { # name python directory_or_file...
   local log=build/pytest-$1.log status ok bad err out
-  timeout 600 "$2" -m pytest -q -p no:cacheprovider -rsfE "${@:3}" 2>&1 | tee "$log"
+  timeout 1200 "$2" -m pytest -q -p no:cacheprovider -rsfE "${@:3}" 2>&1 | tee "$log"
   status=${PIPESTATUS[0]}
   ok=$(pytest_count "$log" passed)
   bad=$(pytest_count "$log" failed)
