@@ -43,10 +43,11 @@ PyObject *turbopy_raise(int code, const char *detail) {
         PyErr_SetString(*found->type, text);
         return NULL;
     }
-    PyObject *args = Py_BuildValue("(is)", found->number, text);
-    if (args != NULL)
-        PyErr_SetObject(*found->type, args); /* OSError picks the child that fits the errno */
-    Py_XDECREF(args);
+    /* OSError picks the child that fits the errno; made here, as CPython 3.9 would look for handlers of OSError only. */
+    PyObject *error = PyObject_CallFunction(*found->type, "is", found->number, text);
+    if (error != NULL)
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_XDECREF(error);
     return NULL;
 }
 
