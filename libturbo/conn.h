@@ -80,7 +80,7 @@ struct turbo__conn {
     uint32_t owed;            /* messages begun whose answer is not in `out` whole; kept by the layer above */
     /* Bits, as a server may hold very many idle connections; one thread. */
     unsigned phase : 2;       /* TURBO__PHASE_*: what of a message has been read          */
-    unsigned waiting : 3;     /* TURBO__WAIT_*: what the deadline is for                 */
+    unsigned waiting : 3;     /* TURBO__WAIT_*: what the deadline is for                  */
     unsigned touched : 1;
     unsigned paused : 1;      /* not read: at the pipeline cap until answers have left, held, or full */
     unsigned finishing : 1;   /* nothing more is parsed; closes when everything was sent  */
