@@ -153,10 +153,12 @@ static void cancel_task(RequestObject *request) {
 }
 
 PyObject *turbopy_executor_learn(RequestObject *request, PyObject *task) {
-    if (task != Py_None && request->task != NULL && request->task != task)
-        Py_RETURN_NONE;
-    if (task != Py_None && TURBOPY_FLAG(request->knows) && !request->told)
-        cancel_task(request);
+    if (task != Py_None && request->task != NULL) {
+        if (request->task != task)
+            Py_RETURN_NONE;
+        if (TURBOPY_FLAG(request->knows) && !request->told)
+            cancel_task(request);
+    }
     TURBOPY_SET_FLAG(request->knows, 1);
     Py_RETURN_NONE;
 }
@@ -165,7 +167,8 @@ PyObject *turbopy_executor_learn(RequestObject *request, PyObject *task) {
 static int ends_task(ShardObject *shard, const RequestObject *request, uint32_t events) {
     if (events & TURBO_EVENT_DEADLINE)
         return 1;
-    return (events & TURBO_EVENT_GONE) && !TURBOPY_FLAG(request->knows) && (!request->in_batch || all_gone(shard, request->task));
+    return (events & TURBO_EVENT_GONE) && !TURBOPY_FLAG(request->knows) &&
+           (!request->in_batch || all_gone(shard, request->task));
 }
 
 static void on_events(void *self, turbo_shard *shard, turbo_request *req, uint32_t events) {
